@@ -59,6 +59,8 @@ pub struct Config {
     pub router: Router,
     /// Whether administrative commands reach the backend.
     pub admin_commands: AdminCommands,
+    /// Redis Clusters.
+    pub cluster: Clusters,
     /// The limits of tenants.
     pub tenants: Tenants,
     /// The health checks of instances.
@@ -108,6 +110,13 @@ pub struct Router {
     pub balancer: Balancer,
     /// How long clients may stay on an instance that is offline or removed, in seconds.
     pub offline_grace_seconds: u64,
+}
+
+/// The instances that are Redis Clusters.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clusters {
+    /// How long a request waits for a node that executes it, in milliseconds.
+    pub hold_ms: u64,
 }
 
 /// The limits of tenants.
@@ -254,6 +263,7 @@ impl Default for Config {
                 offline_grace_seconds: 30,
             },
             admin_commands: AdminCommands::Allow,
+            cluster: Clusters { hold_ms: 5_000 },
             tenants: Tenants { file: None },
             health: HealthChecks {
                 check_ms: 2_000,

@@ -6,6 +6,7 @@
 
 mod limits;
 mod pool;
+mod routing;
 
 use super::Config;
 use super::values::{
@@ -16,6 +17,7 @@ use super::values::{
 use Value::{Number, OneOf, Text};
 use limits::LIMITS;
 use pool::POOL;
+use routing::ROUTING;
 
 /// Options under one heading of the help.
 pub(super) struct Group {
@@ -241,88 +243,6 @@ const PROCESS: &[Row] = &[
         default: "default",
         help: "namespace of this proxy",
         value: Text(NAME, |c, v| fill(&mut c.node.namespace, parse_name(v))),
-    },
-];
-
-const ROUTING: &[Row] = &[
-    Row {
-        name: "router.type",
-        hint: "TYPE",
-        default: "static",
-        help: "source of clusters: static is --router.static-be; sync takes them from \
-               the service port, --router.file and --router.cp-addr",
-        value: OneOf(RouterType::NAMES, |c, v| pick(&mut c.router.kind, v)),
-    },
-    Row {
-        name: "router.static-be",
-        hint: "HOST:PORT",
-        default: "127.0.0.1:6379",
-        help: "backend of the static router",
-        value: Text(HOST_PORT, |c, v| {
-            fill(&mut c.router.static_be, HostPort::parse(v))
-        }),
-    },
-    Row {
-        name: "router.cp-addr",
-        hint: "HOST:PORT",
-        default: "",
-        help: "control plane that the sync router follows",
-        value: Text(HOST_PORT, |c, v| {
-            fill(&mut c.router.cp_addr, parse_control_plane(v).map(Some))
-        }),
-    },
-    Row {
-        name: "router.cp-token",
-        hint: "TOKEN",
-        default: "",
-        help: "bearer token that is sent to the control plane",
-        value: Text(SECRET, |c, v| fill(&mut c.router.cp_token, parse_secret(v))),
-    },
-    Row {
-        name: "router.state-file",
-        hint: "PATH",
-        default: "",
-        help: "file that keeps the last known clusters of the control plane, and the owners of \
-               tenant names, for the next start",
-        value: Text(FILE, |c, v| fill(&mut c.router.state_file, parse_file(v))),
-    },
-    Row {
-        name: "router.file",
-        hint: "PATH",
-        default: "",
-        help: "file that contains clusters; it is watched for changes",
-        value: Text(FILE, |c, v| fill(&mut c.router.file, parse_file(v))),
-    },
-    Row {
-        name: "router.balancer",
-        hint: "NAME",
-        default: "random",
-        help: "how an instance of a cluster is chosen for a client",
-        value: OneOf(Balancer::NAMES, |c, v| pick(&mut c.router.balancer, v)),
-    },
-    Row {
-        name: "router.offline-grace-seconds",
-        hint: "N",
-        default: "30",
-        help: "seconds that clients may stay on an instance that is offline or removed",
-        value: Number(0, SECONDS_MAX, |c, n| {
-            store(&mut c.router.offline_grace_seconds, n)
-        }),
-    },
-    Row {
-        name: "tenants.file",
-        hint: "PATH",
-        default: "",
-        help: "file that contains the limits of tenants; it is watched for changes",
-        value: Text(FILE, |c, v| fill(&mut c.tenants.file, parse_file(v))),
-    },
-    Row {
-        name: "admin-commands",
-        hint: "WHAT",
-        default: "",
-        help: "whether administrative commands (CONFIG SET, ACL, DEBUG, …) reach the backend, \
-               whose ACL then decides [static: allow, sync: deny]",
-        value: OneOf(AdminCommands::NAMES, |c, v| pick(&mut c.admin_commands, v)),
     },
 ];
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::command::Topic;
+use crate::command::slot::Slot;
 use crate::resp::Protocol;
 
 use crate::dedicated::effect::Effect;
@@ -72,6 +73,8 @@ pub(crate) struct Pin {
     pub kept: bool,
     /// The link is borrowed for one request; it may be in another database.
     pub borrowed: bool,
+    /// The slot for which a client of a Redis Cluster got the link.
+    pub slot: Option<Slot>,
     /// The tenant for which it counts as dedicated.
     pub tenant: TenantSlot,
     /// The shared link that the client used before: it may carry some of the client's writes.

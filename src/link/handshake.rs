@@ -50,6 +50,23 @@ impl HelloReply {
         }
     }
 
+    /// Is the server a node of a Redis Cluster? Clients do not see that: the reply then says that
+    /// it is a server of its own.
+    pub(crate) fn hide_cluster(&mut self) -> bool {
+        const MODE: &[u8] = b"$4\r\nmode\r\n$7\r\ncluster\r\n";
+        const HIDDEN: &[u8] = b"$4\r\nmode\r\n$10\r\nstandalone\r\n";
+        let Self::Around(_, after) = self else {
+            return false;
+        };
+        let Some(at) = after.windows(MODE.len()).position(|it| it == MODE) else {
+            return false;
+        };
+        let (before, rest) = after.split_at(at);
+        let rest = rest.get(MODE.len()..).unwrap_or_default();
+        *after = [before, HIDDEN, rest].concat().into();
+        true
+    }
+
     pub(crate) fn write(&self, id: u64, out: &mut Vec<u8>) {
         match self {
             Self::Around(before, after) => {

@@ -101,6 +101,8 @@ pub(crate) struct Link {
     pub frame: Frame,
     /// The server's number of the link, if known.
     pub id: Option<u64>,
+    /// Its server is a node of a Redis Cluster: errors may redirect requests.
+    pub clustered: bool,
     /// The link took over requests of a lost link, and has not sent a byte of them.
     pub is_successor: bool,
     /// When the handshake was complete.
@@ -145,6 +147,7 @@ impl Link {
             scripts: 0,
             frame: Frame::default(),
             id: None,
+            clustered: false,
             is_successor: false,
             ready_at: now,
             address: None,

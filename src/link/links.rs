@@ -1,6 +1,8 @@
 //! All links of a worker: their table, the bytes to send to servers, and the lists of links that
 //! need attention.
 
+mod waits;
+
 use std::mem;
 
 use std::collections::VecDeque;
@@ -13,7 +15,7 @@ use super::stall::Stall;
 use super::verb::Verb;
 use crate::command::proxy_command;
 use crate::store::chunk::{ChunkList, ChunkPool};
-use crate::store::key::{ClientKey, LinkKey};
+use crate::store::key::{ClientKey, InstanceKey, LinkKey};
 use crate::store::table::Table;
 use crate::store::time::Millis;
 
@@ -69,6 +71,15 @@ impl Links {
     /// Counts a verifier that starts the handshake of a pool.
     pub(crate) fn opens_again(&mut self) {
         self.opening += 1;
+    }
+
+    /// The server of these links is a node of a Redis Cluster.
+    pub(crate) fn note_clustered(&mut self, of: InstanceKey) {
+        for key in self.table.keys() {
+            if let Some(link) = self.table.get_mut(key).filter(|it| it.instance == of) {
+                link.clustered = true;
+            }
+        }
     }
 
     pub(crate) fn any_opening(&self) -> bool {
@@ -147,7 +158,7 @@ impl Links {
         if let Some(link) = self.table.get_mut(key) {
             self.chunks.append(&mut link.outbound, bytes);
             if !link.is_dedicated() {
-                link.recent.push(bytes);
+                link.recent.push(bytes, link.clustered);
             }
             mark_dirty(&mut self.dirty, link, key);
         }
@@ -183,6 +194,14 @@ impl Links {
         self.append_handshake(key, &bytes);
     }
 
+    /// Ends a link's read pause. Returns whether it was read paused.
+    #[inline]
+    pub(crate) fn unpause(&mut self, key: LinkKey, now: Millis) -> bool {
+        self.table
+            .get_mut(key)
+            .is_some_and(|link| link.unpause(now))
+    }
+
     /// Sends a server a request on the proxy's own account.
     pub(crate) fn ask(
         &mut self,
@@ -192,18 +211,34 @@ impl Links {
         question: &[&[u8]],
         now: Millis,
     ) {
+        self.ask_all(requests, on, kind, &[question], now);
+    }
+
+    /// Sends a server several requests on the proxy's own account. Their replies are handled
+    /// together.
+    pub(crate) fn ask_all(
+        &mut self,
+        requests: &mut Requests,
+        on: LinkKey,
+        kind: Kind,
+        questions: &[&[&[u8]]],
+        now: Millis,
+    ) {
         let Some(link) = self.table.get_mut(on) else {
             return;
         };
         let mut bytes = Vec::new();
-        proxy_command::write(&mut bytes, question);
+        for question in questions {
+            proxy_command::write(&mut bytes, question);
+        }
         link.start_clock(now);
         let verb = match kind {
             Kind::Wait => Verb::Wait,
             _ => Verb::Plain,
         };
         let nobody = (&mut Fifo::default(), ClientKey::NONE);
-        link.push(requests, nobody, (kind, verb), 1, bytes.len());
+        let count = questions.len() as u32;
+        link.push(requests, nobody, (kind, verb), count, bytes.len());
         self.append(on, &bytes);
     }
 
@@ -342,42 +377,6 @@ impl Links {
     /// See [`take_stalled`](Self::take_stalled).
     pub(crate) fn put_back_stalled(&mut self, key: LinkKey) {
         self.stalled.push(key);
-    }
-}
-
-/// Links on which clients wait for replicas.
-impl Links {
-    pub(crate) fn any_waits(&self) -> bool {
-        !self.waits.is_empty()
-    }
-
-    pub(crate) fn waits(&self) -> &[LinkKey] {
-        &self.waits
-    }
-
-    /// Adds a link on which a client waits: it is asked after the others.
-    pub(crate) fn add_wait(&mut self, key: LinkKey) {
-        if !self.waits.contains(&key) {
-            self.waits.push(key);
-        }
-    }
-
-    /// Moves a link behind the others.
-    pub(crate) fn put_last(&mut self, key: LinkKey) {
-        self.waits.retain(|&other| other != key);
-        self.waits.push(key);
-    }
-
-    /// Takes the links in the order in which they are asked; the caller puts back those that still
-    /// have waiters, before the ones that were added meanwhile.
-    pub(crate) fn take_waits(&mut self) -> Vec<LinkKey> {
-        mem::take(&mut self.waits)
-    }
-
-    /// See [`take_waits`](Self::take_waits).
-    pub(crate) fn put_back_waits(&mut self, mut all: Vec<LinkKey>) {
-        all.append(&mut self.waits);
-        self.waits = all;
     }
 }
 

@@ -31,6 +31,7 @@ pub(crate) mod latency;
 pub(crate) mod link;
 pub(crate) mod links;
 mod queue;
+pub(crate) mod redirection;
 pub(crate) mod replies;
 pub(crate) mod request;
 pub(crate) mod role;

@@ -5,10 +5,12 @@ use crate::resp::Scan;
 
 use super::failure::Failure;
 use super::link::Link;
+use super::redirection::{Redirection, Start};
 use super::request::Request;
 
-/// The longest reply that must be read whole (an auth result, a handshake reply, TRACKINGINFO).
-const COLLECT_BYTES_MAX: usize = 64 * 1024;
+/// The longest reply that must be read whole (an auth result, a handshake reply, TRACKINGINFO,
+/// CLUSTER SLOTS).
+const COLLECT_BYTES_MAX: usize = 1 << 20;
 
 /// The most bytes of unexpected pushes on a shared link.
 const PUSHED_BYTES_MAX: usize = 64 * 1024;
@@ -34,7 +36,7 @@ impl Link {
         let mut found = Scanned::default();
         while request.count > 0 {
             let rest = bytes.get(found.len..).unwrap_or_default();
-            if rest.is_empty() || self.at_push(rest) {
+            if rest.is_empty() || self.at_push(rest) || self.at_redirection(request, rest) {
                 break;
             }
             if self.scanner.at_start() && matches!(rest.first(), Some(b'-' | b'!')) {
@@ -60,6 +62,27 @@ impl Link {
             }
         }
         found
+    }
+
+    /// Does a reply to `request` start here that may redirect it?
+    #[inline]
+    pub(crate) fn at_redirection(&self, request: &Request, rest: &[u8]) -> bool {
+        rest.first() == Some(&b'-') && self.scanner.at_start() && self.redirects(request, rest)
+    }
+
+    #[cold]
+    fn redirects(&self, request: &Request, rest: &[u8]) -> bool {
+        request.kind.is_counted() && self.redirection(rest) != Start::Other
+    }
+
+    /// Reads the start of a reply. Only a Redis Cluster redirects; a single server's LOADING and
+    /// MASTERDOWN go to the client.
+    pub(crate) fn redirection(&self, rest: &[u8]) -> Start {
+        match Redirection::read(rest, self.address) {
+            Start::Redirection(Redirection::Later, _) if !self.clustered => Start::Other,
+            Start::Unknown if !self.clustered && !is_moved(rest) => Start::Other,
+            start => start,
+        }
     }
 
     /// Inspects the start of an error. Returns its kind if it says something about the server's
@@ -112,10 +135,26 @@ impl Link {
 
     /// Adds a part of a reply that must be read whole.
     pub(crate) fn collect(&mut self, part: &[u8]) -> Result<(), Failure> {
-        if self.collected.len() + part.len() > COLLECT_BYTES_MAX {
+        self.collect_at_most(part, COLLECT_BYTES_MAX)
+    }
+
+    /// Like [`collect`](Self::collect), with another limit, bytes.
+    ///
+    /// # Errors
+    ///
+    /// The reply is longer.
+    pub(crate) fn collect_at_most(&mut self, part: &[u8], max: usize) -> Result<(), Failure> {
+        if self.collected.len() + part.len() > max {
             return Err(Failure::Desync("sent an answer that is too long".into()));
         }
         self.collected.extend_from_slice(part);
         Ok(())
     }
+}
+
+/// Do these bytes begin as MOVED does?
+fn is_moved(begin: &[u8]) -> bool {
+    const MOVED: &[u8] = b"-MOVED ";
+    let common = begin.len().min(MOVED.len());
+    begin.get(..common) == MOVED.get(..common)
 }

@@ -12,8 +12,12 @@
 //! pipeline of a hundred commands costs one record. Replies that arrive before a record's turn are
 //! kept with the record ([`Reply`]), so the records of one client may be on several links.
 
+mod held;
 mod kept;
 mod moves;
+mod scattered;
+
+use std::collections::VecDeque;
 
 use slab::Slab;
 
@@ -23,9 +27,12 @@ use crate::link::verb::Verb;
 use crate::store::allocator::give_back;
 use crate::store::chunk::ChunkList;
 use crate::store::key::ClientKey;
+use scattered::AllScattered;
 
+pub(crate) use held::Held;
 pub(crate) use kept::parked_size;
 pub(crate) use moves::{Reason, Retried};
+pub(crate) use scattered::{Part, PartEnd, Scattered};
 
 /// No record.
 pub(crate) const NIL: u32 = u32::MAX;
@@ -37,6 +44,8 @@ pub(crate) enum Kind {
     Deliver,
     /// They are dropped: CLIENT REPLY is OFF or SKIP.
     Swallow,
+    /// The reply to a part of a client's request, which is merged with others.
+    Part,
     /// The reply to a health check; there is no client.
     Check,
     /// The reply to the proxy's HELLO or ROLE, which shows the server's role; there is no client.
@@ -47,6 +56,10 @@ pub(crate) enum Kind {
     Alive,
     /// The reply to the proxy's WAIT, for all clients that wait on the link.
     Wait,
+    /// The reply to the proxy's ASKING; there is no client.
+    Asking,
+    /// The replies to the proxy's question about the slots of a Redis Cluster; there is no client.
+    Slots,
     /// The replies are dropped: the requests were retried on another link.
     Abandoned,
 }
@@ -61,6 +74,8 @@ impl Kind {
                 | Self::Permission(_)
                 | Self::Alive
                 | Self::Wait
+                | Self::Asking
+                | Self::Slots
                 | Self::Abandoned
         )
     }
@@ -69,7 +84,7 @@ impl Kind {
     pub(crate) fn is_collected(self) -> bool {
         matches!(
             self,
-            Self::Check | Self::Role | Self::Permission(_) | Self::Wait
+            Self::Part | Self::Check | Self::Role | Self::Permission(_) | Self::Wait | Self::Slots
         )
     }
 }
@@ -170,6 +185,10 @@ pub(crate) struct Requests {
     kept: Slab<ChunkList>,
     /// Records whose replies are done.
     done: usize,
+    /// Requests that wait to be sent again, in the order in which they began to.
+    held: VecDeque<Held>,
+    /// Requests that several nodes execute in parts.
+    scattered: AllScattered,
     /// Records whose replies may take any time.
     untimed: usize,
     /// Microseconds since the start, at the start of this turn; it wraps, and only differences

@@ -6,6 +6,10 @@ const RECENT_BYTES_MAX: usize = 64 * 1024;
 /// Requests in one piece above this are not remembered, bytes.
 const RECENT_PIECE_BYTES_MAX: usize = 8 * 1024;
 
+/// Unanswered requests of a link to a node of a Redis Cluster that are remembered, bytes: the node
+/// may send any of them away.
+const CLUSTERED_BYTES_MAX: usize = 4 << 20;
+
 /// The last requests of a link that are not answered, so that read-only ones can be retried.
 #[derive(Debug, Default)]
 pub(crate) struct Recent {
@@ -21,9 +25,13 @@ impl Recent {
     }
 
     /// Adds bytes that were queued.
-    pub(crate) fn push(&mut self, bytes: &[u8]) {
-        let fits = self.bytes.len() + bytes.len() <= RECENT_BYTES_MAX;
-        if fits && bytes.len() <= RECENT_PIECE_BYTES_MAX {
+    pub(crate) fn push(&mut self, bytes: &[u8], clustered: bool) {
+        let (total, piece) = match clustered {
+            true => (CLUSTERED_BYTES_MAX, CLUSTERED_BYTES_MAX),
+            false => (RECENT_BYTES_MAX, RECENT_PIECE_BYTES_MAX),
+        };
+        let fits = self.bytes.len() + bytes.len() <= total;
+        if fits && bytes.len() <= piece {
             self.bytes.extend_from_slice(bytes);
         } else {
             self.skip(bytes.len());

@@ -6,7 +6,7 @@ use crate::link::stall::{PAUSE_BYTES, Stall};
 use crate::proxy::machine::Machine;
 use crate::session::client::Flag;
 use crate::session::phase::Phase;
-use crate::store::key::{ClientKey, LinkKey};
+use crate::store::key::{ClientKey, LinkKey, PoolKey};
 use crate::upstream::upstreams::invariants::CountedClient;
 
 impl Machine {
@@ -28,7 +28,9 @@ impl Machine {
             let queue = self.requests.of_link(link.fifo);
             queue.filter(|(_, it)| !it.verb.is_untimed()).count()
         });
-        assert_eq!(moving.sum::<usize>(), self.requests.moving());
+        let unsent = self.requests.held() + self.requests.scattered();
+        let moving = moving.sum::<usize>() + unsent;
+        assert_eq!(moving, self.requests.moving());
         self.check_links();
         self.check_stalled();
         self.check_clients();
@@ -66,7 +68,11 @@ impl Machine {
             self.check_owner(key, link);
             for (_, request) in self.requests.of_link(link.fifo) {
                 if let Some(client) = self.clients.get(request.client) {
-                    assert_eq!(client.link, key, "a client has requests on two connections");
+                    let uses = client.links().any(|link| link == key);
+                    assert!(
+                        uses,
+                        "a client has requests on a connection that it does not use"
+                    );
                 }
             }
         }
@@ -154,12 +160,11 @@ impl Machine {
                 !client.is(Flag::Paused) || waits,
                 "{key:?} is not read, and waits for nothing"
             );
-            if client.is(Flag::Paused)
-                && let Some(link) = self.links.get(client.link)
-                && let Some(head) = self.requests.get(link.fifo.head)
-            {
+            let links = client.links().filter(|_| client.is(Flag::Paused));
+            for link in links.filter_map(|link| self.links.get(link)) {
+                let head = self.requests.get(link.fifo.head).map(|head| head.client);
                 assert!(
-                    !link.paused || head.client != key,
+                    !link.paused || head != Some(key),
                     "{key:?}: the client and the link of its reply are both read paused"
                 );
             }
@@ -172,7 +177,10 @@ impl Machine {
             pool: client.pool,
             changes_to: client.waiting().map(|it| it.access),
             dedicated: client.pin().map(|pin| pin.tenant),
-            queued: client.phase() == Phase::Queued,
+            queued: match client.phase() {
+                Phase::Queued => client.queued_in(),
+                _ => PoolKey::NONE,
+            },
         });
         self.upstreams.check_clients(counted, self.clients.paused());
         self.upstreams.check_links(&self.links);

@@ -249,7 +249,11 @@ impl Machine {
         self.leave_phase(key);
         self.leave_pause(key);
         let client = self.clients.get_mut(key);
-        let shared = client.map(|it| std::mem::replace(&mut it.link, LinkKey::NONE));
+        let links: Vec<LinkKey> = client.map_or_else(Vec::new, |client| {
+            let links = client.links().collect();
+            client.link = LinkKey::NONE;
+            links
+        });
         self.move_client(key, PoolKey::NONE);
         let to_links = self.links.chunks_mut();
         let Some(mut client) = self.clients.remove(key, &mut self.requests, to_links) else {
@@ -258,17 +262,18 @@ impl Machine {
         self.stats.counters.clients_closed += 1;
         self.upstreams
             .change_account(client.account(), AccountKey::NONE);
-        // This client may have been the reason why its link was read paused.
-        if let Some(key) = shared
-            && let Some(link) = self.links.get_mut(key)
+        // This client may have been the reason why its links were read paused.
+        for &link in &links {
+            if self.links.unpause(link, self.now) {
+                self.actions.push_back(Action::Resume(ConnKey::Link(link)));
+            }
+        }
+        if let Some(&own) = links.first()
+            && self.links.get(own).is_some()
+            && let Some(pin) = client.set_pin(None)
         {
-            if link.unpause(self.now) {
-                self.actions.push_back(Action::Resume(ConnKey::Link(key)));
-            }
-            if let Some(pin) = client.set_pin(None) {
-                self.release_dedicated(pin.tenant);
-                self.client_gone(key, &pin);
-            }
+            self.release_dedicated(pin.tenant);
+            self.client_gone(own, &pin);
         }
         true
     }
@@ -284,6 +289,7 @@ impl Machine {
         self.upstreams.change_pool(client.pool, to);
         client.pool = to;
         client.set_link(LinkKey::NONE);
+        client.drop_lanes();
     }
 
     /// Has [`resume`](Self::resume) anything to do?

@@ -43,6 +43,7 @@ mod links;
 mod login;
 mod machine;
 mod memory;
+mod nodes;
 mod outbound;
 mod phase;
 mod report;

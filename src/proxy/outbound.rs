@@ -69,12 +69,12 @@ impl Machine {
             return false;
         };
         let left = client.outbound.len();
-        if left <= RESUME_BYTES
-            && let Some(link) = self.links.get_mut(client.link)
-            && link.unpause(self.now)
-        {
-            self.actions
-                .push_back(Action::Resume(ConnKey::Link(client.link)));
+        if left <= RESUME_BYTES {
+            for link in client.links() {
+                if self.links.unpause(link, self.now) {
+                    self.actions.push_back(Action::Resume(ConnKey::Link(link)));
+                }
+            }
         }
         if left == 0 && (client.is_closing() || client.is(Flag::Eof) || self.clients.is_draining())
         {

@@ -115,6 +115,8 @@ impl Machine {
                 Work::EndWaits(waiters) => self.end_waits(waiters),
                 Work::Answered(on, kind, reply) => self.answered(on, kind, &reply),
                 Work::Suspect(on, kind) => self.suspect(on, kind),
+                Work::PartEnded(part, end) => self.part_ended(part, &end),
+                Work::Redirect(redirected) => self.send_to_other_node(*redirected),
                 Work::CloseRetired(link) => self.close_retired(link),
                 Work::CloseLink(link, why) => self.fail(link, &why),
             }

@@ -59,6 +59,8 @@ pub struct Settings {
     pub balancer: Balancer,
     /// Clients may stay this long with an instance that is offline.
     pub offline_grace_ms: u64,
+    /// A request to a Redis Cluster waits this long for a node that executes it.
+    pub cluster_hold_ms: u64,
     /// Time between two checks of an instance; 0: no checks.
     pub check_ms: u64,
     /// An instance whose check takes longer than this has failed it.
@@ -101,6 +103,7 @@ impl Default for Settings {
             logins_per_second: 200,
             balancer: Balancer::Random,
             offline_grace_ms: 30_000,
+            cluster_hold_ms: 5_000,
             check_ms: 0,
             check_timeout_ms: 1_000,
             paused_clients_max: 10_000,

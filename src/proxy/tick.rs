@@ -24,6 +24,8 @@ impl Machine {
     pub fn tick(&mut self) {
         self.check_stalls();
         self.grant_tokens();
+        self.resend_held();
+        self.ask_slots();
         self.check_rates();
         if self.now >= self.rounds.next {
             self.round();
@@ -67,6 +69,8 @@ impl Machine {
             { self.links.any_stalled() }.then(|| self.now.after(STALL_CHECK_MS)),
             self.clients.next_rate_check(),
             self.upstreams.next_token(),
+            self.next_held(),
+            self.upstreams.next_topology(),
             round,
         ];
         all.into_iter().flatten().min()

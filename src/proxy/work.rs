@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 
 use crate::command::ErrorReply;
 use crate::link::failure::Failure;
-use crate::link::request::Kind;
+use crate::link::redirection::Redirected;
+use crate::link::request::{Kind, Part, PartEnd};
 use crate::link::waits::Waiter;
 use crate::metrics::ErrorKind;
 use crate::stats::notice::NoticeKind;
@@ -51,6 +52,10 @@ pub(super) enum Work {
     /// A reply was an error that says that its server may not be able to serve requests: make a
     /// health check due.
     Suspect(LinkKey, ErrorKind),
+    /// Merge a part of a client's request with the others.
+    PartEnded(Part, PartEnd),
+    /// Send a request to another node of a Redis Cluster.
+    Redirect(Box<Redirected>),
     /// Close a link that was retired, if nothing is in flight on it.
     CloseRetired(LinkKey),
     /// End a link.

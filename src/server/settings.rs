@@ -56,6 +56,7 @@ pub(super) fn settings(config: &Config, worker: u16) -> Settings {
             Balancer::LeastConn => cluster::Balancer::LeastConn,
         },
         offline_grace_ms: config.router.offline_grace_seconds * 1000,
+        cluster_hold_ms: config.cluster.hold_ms,
         check_ms: config.health.check_ms,
         check_timeout_ms: config.health.timeout_ms,
         paused_clients_max: limits.paused_clients,

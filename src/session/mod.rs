@@ -5,6 +5,7 @@ pub(crate) mod change;
 pub(crate) mod client;
 pub(crate) mod former;
 pub(crate) mod inbound;
+pub(crate) mod lanes;
 pub(crate) mod last_command;
 pub(crate) mod phase;
 pub(crate) mod question;

@@ -13,6 +13,7 @@ use crate::link::failure::Failure;
 use crate::store::key::{InstanceKey, LinkKey, TenantSlot};
 use crate::store::time::Millis;
 use crate::upstream::logins::Logins;
+use crate::upstream::nodes::Nodes;
 
 /// The first and the longest wait before the next attempt to connect to an instance that is down,
 /// ms.
@@ -85,6 +86,12 @@ pub(crate) struct Instance {
     pub(super) clients: u32,
     /// Clients closed at a limit of bytes or time.
     pub(super) evictions: u64,
+    /// The instance is a Redis Cluster, and these are its nodes.
+    pub(super) nodes: Option<Box<Nodes>>,
+    /// The Redis Cluster of which it is a node, or `NONE`.
+    pub(super) node_of: InstanceKey,
+    /// The addresses of its nodes, which are tried after its own.
+    pub(super) nodes_at: Vec<SocketAddr>,
     /// The traffic of links that have ended.
     pub(super) traffic: Traffic,
 }
@@ -126,6 +133,9 @@ impl Instance {
             asked_at: None,
             clients: 0,
             evictions: 0,
+            nodes: None,
+            node_of: InstanceKey::NONE,
+            nodes_at: Vec::new(),
             traffic: Traffic::default(),
         }
     }
@@ -144,17 +154,19 @@ impl Instance {
 
     /// The address for the next attempt to connect, after `tried` others.
     pub(crate) fn address(&self, tried: usize) -> Option<SocketAddr> {
-        let n = self.addresses.len();
-        if !self.resolves || tried >= n {
+        let n = self.addresses.len() + self.nodes_at.len();
+        if !self.resolves && self.nodes_at.is_empty() || tried >= n {
             return None;
         }
-        self.addresses.get((self.preferred + tried) % n).copied()
+        let mut all = self.addresses.iter().chain(&self.nodes_at);
+        all.nth((self.preferred + tried) % n).copied()
     }
 
     /// Notes whether this address works: the next attempt to connect starts at it, or at the one
     /// after it.
     pub(crate) fn prefer(&mut self, address: Option<SocketAddr>, works: bool) {
-        let at = self.addresses.iter().position(|it| Some(*it) == address);
+        let mut all = self.addresses.iter().chain(&self.nodes_at);
+        let at = all.position(|it| Some(*it) == address);
         if let Some(at) = at {
             self.preferred = at + usize::from(!works);
         }
@@ -162,7 +174,11 @@ impl Instance {
 
     /// Is this one of the instance's addresses? `true` if no address is known.
     pub(crate) fn is_at(&self, address: Option<SocketAddr>) -> bool {
-        let known = |address| self.addresses.contains(&address);
+        let known = |address| {
+            [&self.addresses, &self.nodes_at]
+                .iter()
+                .any(|it| it.contains(&address))
+        };
         self.addresses.is_empty() || address.is_none_or(known)
     }
 

@@ -25,6 +25,7 @@ pub(crate) mod invariants;
 mod links;
 pub(crate) mod logins;
 pub(crate) mod moves;
+mod nodes;
 mod permits;
 mod queries;
 mod queue;
@@ -99,6 +100,8 @@ pub(crate) struct Upstreams {
     suspects: bool,
     /// Some instance may not be up: the rounds that probe instances run even without requests.
     probing: bool,
+    /// Counts the changes of the slots of Redis Clusters; 0: there is no such cluster.
+    topologies: u32,
     /// Some server has blocking commands that the table does not have.
     learned_any: bool,
     /// Random numbers for jitter and for the choice of an instance.
@@ -127,6 +130,7 @@ impl Upstreams {
             queues: WaitQueues::default(),
             suspects: false,
             probing: true,
+            topologies: 0,
             learned_any: false,
             random: Random::new(rules.seed),
         };

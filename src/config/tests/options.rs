@@ -22,7 +22,10 @@ fn other_value(row: &Row) -> &'static str {
         "router.cp-token" | "service-token" => "s3cret",
         "router.file" | "router.state-file" | "tenants.file" | "log.level-file" => "/etc/elika/x",
         "service.enable" | "worker.batching" => "false",
-        "health.check-ms" | "health.timeout-ms" | "router.offline-grace-seconds" => "99",
+        "health.check-ms"
+        | "health.timeout-ms"
+        | "router.offline-grace-seconds"
+        | "cluster.hold-ms" => "99",
         "metrics.tenants" | "limit.paused-clients" => "9",
         "tcp.keepalive-seconds" => "30",
         "admin-commands" => "deny",

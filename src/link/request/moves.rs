@@ -17,13 +17,27 @@ pub(crate) enum Reason {
     LinkLost = 4,
 }
 
-/// The reasons for which a request was retried.
+/// The bits from here on count redirections.
+const REDIRECTIONS: u32 = 4;
+
+/// The reasons for which a request was retried, and how often it was redirected.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Retried(u8);
 
 impl Retried {
     pub(crate) fn has(self, reason: Reason) -> bool {
         self.0 & reason as u8 != 0
+    }
+
+    /// How often the request was sent to another node of a Redis Cluster.
+    pub(crate) fn redirections(self) -> u8 {
+        self.0 >> REDIRECTIONS
+    }
+
+    /// The request is sent to another node once more.
+    #[must_use]
+    pub(crate) fn redirected(self) -> Self {
+        Self(self.0.saturating_add(1 << REDIRECTIONS))
     }
 
     #[must_use]

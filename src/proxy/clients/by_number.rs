@@ -138,7 +138,8 @@ impl Machine {
             if !free {
                 return Found::NotReady;
             }
-            if self.pin(key).is_err() {
+            let pool = client.pool;
+            if self.pin(key, pool).is_err() {
                 if self.clients.get(key).map(Client::phase) == Some(Phase::Queued) {
                     self.leave_queue(key);
                 }

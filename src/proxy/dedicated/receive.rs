@@ -1,6 +1,7 @@
 //! Dedicated link to client: frames go to the client as they arrive, and a complete frame changes
 //! what the link holds.
 
+use std::borrow::Cow;
 use std::mem;
 
 use crate::command::proxy_command;
@@ -26,8 +27,13 @@ impl Machine {
         key: LinkKey,
         bytes: &[u8],
     ) -> Result<(), Failure> {
-        let mut pos = 0;
+        let (mut bytes, mut pos) = (Cow::Borrowed(bytes), 0);
         while let Some(rest) = bytes.get(pos..).filter(|rest| !rest.is_empty()) {
+            if let Some((len, instead)) = self.moved_away(key, rest)? {
+                let behind = rest.get(len..).unwrap_or_default();
+                (bytes, pos) = ([instead, behind].concat().into(), 0);
+                continue;
+            }
             let Some(link) = self.links.get(key) else {
                 return Ok(());
             };

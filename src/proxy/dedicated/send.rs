@@ -12,6 +12,7 @@ use crate::proxy::dedicated::transaction::NOT_INSIDE;
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
+use crate::proxy::nodes::redirect::slot_of;
 use crate::session::client::{Flag, Hold};
 use crate::store::key::ClientKey;
 
@@ -55,15 +56,41 @@ impl Machine {
             if own == Dedicated::Wait {
                 return self.wait(key, frame);
             }
+            if own == Dedicated::Multi
+                && let Some(taken) = self.open_multi(key, frame)
+            {
+                return taken;
+            }
             let pin = match own {
                 Dedicated::Bypass(_) => self.pin_for_one_request(key),
-                _ => self.pin(key),
+                _ => self.pin_for(key, frame),
             };
             if let Err(refusal) = pin {
                 return self.refuse(key, refusal);
             }
         }
         self.send_dedicated(key, own, frame)
+    }
+
+    /// Gives a client a dedicated link on which this command can be executed.
+    pub(in crate::proxy) fn pin_for(
+        &mut self,
+        key: ClientKey,
+        frame: &[u8],
+    ) -> Result<(), Refusal> {
+        let pool = match self.is_clustered(key) {
+            true => self.pool_for(key, frame)?,
+            false => self
+                .clients
+                .get(key)
+                .map(|client| client.pool)
+                .unwrap_or_default(),
+        };
+        self.pin(key, pool)?;
+        if let Some(pin) = self.clients.pin_mut(key) {
+            pin.slot = slot_of(frame);
+        }
+        Ok(())
     }
 
     /// Is the client's instance down? A blocking command then waits in the wait queue: after an
@@ -82,7 +109,11 @@ impl Machine {
             // Whether other links must be asked depends on what the last replies say.
             Dedicated::Wait if !self.is_settled(key) => Handled::Later,
             Dedicated::Wait if self.clients.waits_elsewhere(key) => self.wait(key, frame),
-            Dedicated::Block | Dedicated::Wait => self.send(key, Verb::Block, 1, None, frame),
+            Dedicated::Block | Dedicated::Wait => {
+                let taken = self.send(key, Verb::Block, 1, None, frame);
+                self.end_stay(key);
+                taken
+            }
             Dedicated::Bypass(_) => self.send_for_one_request(key, frame),
             Dedicated::Watch => self.watch(key, frame),
             // Commands of these kinds must not be queued by MULTI.
@@ -167,6 +198,9 @@ impl Machine {
         if !harmless && self.is_borrowed(key) && !self.at_barrier(key) {
             return Handled::Later;
         }
+        if let Some(taken) = self.dispatch_to_other_node(key, plan, frame) {
+            return taken;
+        }
         match plan {
             Plan::Forward | Plan::Script => return self.forward_one(key, frame),
             Plan::Admin(_) if self.settings.admin_commands => return self.forward_one(key, frame),
@@ -178,6 +212,9 @@ impl Machine {
             }
             Plan::Answer(answer) => {
                 if let Some(taken) = self.send_answer(key, answer, frame) {
+                    if matches!(answer, Answer::Exec | Answer::Discard) {
+                        self.end_stay(key);
+                    }
                     return taken;
                 }
             }
@@ -330,7 +367,7 @@ impl Machine {
         taken
     }
 
-    pub(super) fn send_as(
+    pub(in crate::proxy) fn send_as(
         &mut self,
         key: ClientKey,
         (kind, verb): (Kind, Verb),

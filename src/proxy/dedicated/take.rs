@@ -18,9 +18,13 @@ use crate::upstream::tenant::Use;
 use crate::upstream::wait_queues::QueuedClient;
 
 impl Machine {
-    /// Gives a client a dedicated link, or a place in the wait queue. Nothing of the client may be
-    /// in flight.
-    pub(in crate::proxy) fn pin(&mut self, key: ClientKey) -> Result<(), Refusal> {
+    /// Gives a client a dedicated link of this pool, or a place in the wait queue. Nothing of the
+    /// client may be in flight.
+    pub(in crate::proxy) fn pin(
+        &mut self,
+        key: ClientKey,
+        pool_key: PoolKey,
+    ) -> Result<(), Refusal> {
         let Some(client) = self.clients.get_mut(key) else {
             return Err(Refusal::Later);
         };
@@ -28,7 +32,6 @@ impl Machine {
             client.forget_queued();
             return Err(Refusal::Error(*error));
         }
-        let pool_key = client.pool;
         // Before the wait queue: it would send the client back, and again here.
         let refused = self.upstreams.is_refused(pool_key, self.now);
         if refused && self.upstreams.idle_links(pool_key).is_empty() {
@@ -53,6 +56,7 @@ impl Machine {
         if client.queued_since() == Millis::default() {
             client.details_mut().queued_since = self.now;
         }
+        client.details_mut().queued_in = pool_key;
         let queued = QueuedClient {
             client: key,
             since: client.queued_since(),

@@ -76,7 +76,7 @@ impl Machine {
         let Some(client) = self.clients.get(key) else {
             return;
         };
-        self.upstreams.leave_queue(client.pool, key);
+        self.upstreams.leave_queue(client.queued_in(), key);
         self.clients.end_wait(key);
     }
 }

@@ -84,10 +84,25 @@ impl Machine {
         let (mut in_doubt, mut unsent) = (Vec::new(), Vec::new());
         failure.error_if_sent().write(&mut in_doubt);
         failure.error_if_unsent().write(&mut unsent);
+        // Another node of a Redis Cluster may serve the slot soon.
+        let held = lost.clustered
+            && lost.is_shared()
+            && matches!(
+                failure,
+                Failure::Unreachable(_) | Failure::Lost | Failure::TimedOut
+            );
         for ((index, outcome), end) in outcomes.into_iter().zip(ends) {
             let client = self.requests.get(index).map(|request| request.client);
             match (&outcome, targets.of(client, &outcome)) {
                 (Outcome::Retry(bytes), Some(to)) => self.retry_lost(index, to, bytes),
+                (Outcome::Retry(bytes), None) if lost.clustered => {
+                    self.hold_lost(index, Some(bytes), &unsent);
+                }
+                (Outcome::Move | Outcome::Unsent, None) if held => {
+                    let request = self.requests.get(index);
+                    let bytes = request.and_then(|it| lost.bytes_of(&self.requests, it));
+                    self.hold_lost(index, bytes, &unsent);
+                }
                 (Outcome::Retry(_) | Outcome::InDoubt, _) => {
                     self.answer_lost(index, &in_doubt, lost_end);
                 }
@@ -130,11 +145,12 @@ impl Machine {
             index = next;
             let (from, count) = (record.start, record.count);
             let bytes = lost.bytes_of(&self.requests, record);
-            let bytes = bytes.filter(|_| from < lost.sent && count > 1);
+            let bytes = bytes.filter(|_| (from < lost.sent || lost.clustered) && count > 1);
             let (Some(bytes), Some(client)) = (bytes, self.clients.get_mut(key)) else {
                 continue;
             };
-            for pair in runs(bytes, count).windows(2) {
+            // The next owners of the slots of a Redis Cluster may differ.
+            for pair in runs(bytes, count, lost.clustered).windows(2) {
                 if let [(count, _), (_, start)] = *pair {
                     let cut = (last, count, from + start as u64);
                     last = self.requests.split(cut, &mut client.fifo, &mut lost.fifo);
@@ -158,7 +174,7 @@ impl Machine {
         let queue = self.requests.of_link(lost.fifo);
         let outcome = |(index, request): (u32, &Request)| {
             let sent = request.start < lost.sent;
-            let open = self.clients.contains(request.client);
+            let open = request.kind == Kind::Part || self.clients.contains(request.client);
             let outcome = match request.kind {
                 kind if !kind.is_counted() => Outcome::Drop,
                 _ if sent && !open => Outcome::Drop,
@@ -188,10 +204,11 @@ impl Machine {
 
     /// The bytes of a sent request, if it may be retried.
     fn retry_bytes(&self, lost: &Link, request: &Request) -> Option<Box<[u8]>> {
-        let plain = request.kind == Kind::Deliver && request.verb == Verb::Plain;
+        let plain = matches!(request.kind, Kind::Deliver | Kind::Part);
+        let plain = plain && request.verb == Verb::Plain;
         // A server closes the link of a client that does not read: this client may be why.
         let client = self.clients.get(request.client);
-        let reads = client.is_some_and(|client| client.outbound.len() <= PAUSE_BYTES);
+        let reads = client.is_none_or(|client| client.outbound.len() <= PAUSE_BYTES);
         if !plain || !reads || request.retried.has(Reason::LinkLost) {
             return None;
         }
@@ -291,7 +308,7 @@ impl Machine {
     }
 
     /// Appends a record to the queue of another link. The caller appends its bytes.
-    fn move_record(&mut self, index: u32, to: LinkKey, len: u64) {
+    pub(in crate::proxy) fn move_record(&mut self, index: u32, to: LinkKey, len: u64) {
         let Some(request) = self.requests.get(index) else {
             return;
         };
@@ -305,7 +322,7 @@ impl Machine {
         link.start_clock(self.now);
         link.take_over(&mut self.requests, index, len);
         if let Some(client) = self.clients.get_mut(key) {
-            client.set_link(to);
+            client.follow(link.instance, to);
         }
     }
 }

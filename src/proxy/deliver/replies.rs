@@ -10,7 +10,7 @@ use crate::command::proxy_command;
 use crate::link::failure::Failure;
 use crate::link::handshake::Progress;
 use crate::link::link::State;
-use crate::link::request::Kind;
+use crate::link::request::{Kind, PartEnd};
 use crate::link::role::Role;
 use crate::link::stall::Stall;
 use crate::proxy::action::Flow;
@@ -86,9 +86,11 @@ impl Machine {
         };
         let own = link.is_dedicated() && link.owner() != ClientKey::NONE;
         let waits = matches!(link.role(), Role::Reserved | Role::Borrowed(_));
-        let outcome = match own {
-            true => self.dedicated_bytes(key, bytes),
-            false => self.replies(key, bytes),
+        let outcome = match (own, self.begun_redirection(key)) {
+            (true, None) => self.dedicated_bytes(key, bytes),
+            (true, Some(begun)) => self.dedicated_bytes(key, &[&begun, bytes].concat()),
+            (false, None) => self.replies(key, bytes),
+            (false, Some(begun)) => self.replies(key, &[&begun, bytes].concat()),
         };
         self.charge_replies(key, bytes.len());
         self.links.note_answered(&self.requests, key);
@@ -101,6 +103,7 @@ impl Machine {
     /// Handles the reply to one of the proxy's own requests.
     pub(in crate::proxy) fn answered(&mut self, on: LinkKey, kind: Kind, reply: &[u8]) {
         match kind {
+            Kind::Slots => self.slots_answered(on, reply),
             Kind::Wait => self.wait_answered(on, &proxy_command::unmark(reply)),
             Kind::Permission(what) => self.permission_answered(on, what, reply),
             _ => self.checked(on, kind, reply),
@@ -117,11 +120,18 @@ impl Machine {
     }
 
     fn replies(&mut self, key: LinkKey, bytes: &[u8]) -> Result<(), Failure> {
-        let Some(link) = self.links.get_mut(key) else {
-            return Ok(());
-        };
+        let part_bytes_max = self.settings.client_outbound_bytes_max;
         let mut pos = 0;
         while let Some(rest) = bytes.get(pos..).filter(|rest| !rest.is_empty()) {
+            if rest.first() == Some(&b'-')
+                && let Some(len) = self.redirected(key, rest)?
+            {
+                pos += len;
+                continue;
+            }
+            let Some(link) = self.links.get_mut(key) else {
+                return Ok(());
+            };
             if link.at_push(rest) {
                 // No client asked for pushes on a shared link: they are dropped.
                 let (len, whole) = link.scan_push(rest)?;
@@ -152,11 +162,17 @@ impl Machine {
             pos += len;
             let mut outcome = found.broken.map_or(Ok(()), Err);
             if kind.is_collected() {
-                let collected = link.collect(part);
+                let collected = match kind {
+                    Kind::Part => link.collect_at_most(part, part_bytes_max),
+                    _ => link.collect(part),
+                };
                 outcome = outcome.and(collected);
                 if all_done {
                     let reply = mem::take(&mut link.collected);
-                    self.work.push(Work::Answered(key, kind, reply));
+                    match self.requests.end_part(index).filter(|_| kind == Kind::Part) {
+                        Some(part) => self.work.push(Work::PartEnded(part, PartEnd::Reply(reply))),
+                        None => self.work.push(Work::Answered(key, kind, reply)),
+                    }
                 }
             }
             if all_done {

@@ -9,8 +9,8 @@ use crate::resp::{RequestDecoder, RequestLimits, Step};
 
 use crate::link::failure::Failure;
 use crate::link::link::Link;
+use crate::link::request::Kind;
 use crate::link::request::Reason;
-use crate::link::request::{Kind, Reply};
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold};
@@ -88,11 +88,19 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };
+        // A client of a Redis Cluster may have requests on other links, too.
+        let of = self.links.get(from).map(|link| (link.instance, link.fifo));
+        let (node, on_link) = of.unwrap_or_default();
+        let its = self
+            .requests
+            .of_link(on_link)
+            .filter(|(_, it)| it.client == key);
+        let its: HashSet<u32> = its.map(|(index, _)| index).collect();
         let queue = std::mem::take(&mut client.fifo);
         let mut index = queue.head;
         while let Some(request) = self.requests.get(index) {
             let next = request.next_of_client;
-            if matches!(request.reply(), Reply::Done(_)) {
+            if !its.contains(&index) {
                 self.requests.append_to_client(&mut client.fifo, index);
             } else if let Some(old) = self.links.get_mut(from) {
                 let bytes = old.bytes_of(&self.requests, request);
@@ -114,7 +122,7 @@ impl Machine {
             }
             index = next;
         }
-        client.set_link(to);
+        client.follow(node, to);
         client.set(Flag::RetriedElsewhere);
         self.upstreams.note_retry(client.pool, self.now);
         self.stats.counters.asked_again += 1;
@@ -157,15 +165,15 @@ pub(in crate::proxy) fn first_unanswered(bytes: &[u8], count: u32) -> Option<&[u
 }
 
 /// Splits the last `count` requests into runs of read-only requests and of others. Each run is its
-/// number of requests and where it starts.
-pub(in crate::proxy) fn runs(bytes: &[u8], count: u32) -> Vec<(u32, usize)> {
+/// number of requests and where it starts. `single`: each request is a run.
+pub(in crate::proxy) fn runs(bytes: &[u8], count: u32, single: bool) -> Vec<(u32, usize)> {
     let mut runs: Vec<(u32, usize)> = Vec::new();
     let (mut at, mut last) = (0, None);
     let answered = frames(bytes).count().saturating_sub(count as usize);
     for (i, frame) in frames(bytes).flatten().enumerate() {
         let reads = Some(command::only_reads(frame));
         if i >= answered {
-            match runs.last_mut().filter(|_| last == reads) {
+            match runs.last_mut().filter(|_| last == reads && !single) {
                 Some(run) => run.0 += 1,
                 None => runs.push((1, at)),
             }

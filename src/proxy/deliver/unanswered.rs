@@ -2,8 +2,9 @@
 
 use crate::link::failure::Failure;
 use crate::link::link::Link;
-use crate::link::request::{Kind, Request};
+use crate::link::request::{Kind, PartEnd, Request};
 use crate::proxy::machine::Machine;
+use crate::proxy::work::Work;
 use crate::store::chunk::ChunkList;
 
 /// What happens to a client whose request no server answers.
@@ -47,6 +48,13 @@ impl Machine {
         else {
             return;
         };
+        if kind == Kind::Part {
+            if let Some(part) = self.requests.end_part(index) {
+                self.work
+                    .push(Work::PartEnded(part, PartEnd::Lost(error.into())));
+            }
+            return self.requests.forget(index);
+        }
         let Some(client) = self.clients.get_mut(key) else {
             return self.requests.forget(index);
         };

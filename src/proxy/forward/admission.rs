@@ -246,7 +246,10 @@ impl Machine {
                 command::denied(self.user_of(key), &name.unwrap_or_default())
             }
         };
-        let taken = if self.clients.is_inside(key) {
+        let taken = if self.has_opened_multi(key) {
+            self.fail_opened(key, &error);
+            Handled::Yes
+        } else if self.clients.is_inside(key) {
             match error {
                 ErrorReply::Proxy(_) if self.plan(key, frame).ends_transaction() => {
                     self.discard(key, &error)

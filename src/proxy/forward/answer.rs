@@ -41,6 +41,12 @@ impl Machine {
         {
             return self.dispatch_with_pin(key, plan, frame);
         }
+        if self.has_opened_multi(key) {
+            return self.dispatch_opened(key, plan, frame);
+        }
+        if let Some(taken) = self.dispatch_to_nodes(key, plan, frame) {
+            return taken;
+        }
         match plan {
             Plan::Forward => self.forward_one(key, frame),
             Plan::Session(session) => self.session(key, session, frame),

@@ -16,7 +16,7 @@ use crate::proxy::forward::admission::Decision;
 use crate::proxy::forward::answer::Handled;
 use crate::proxy::forward::run::Run;
 use crate::proxy::machine::Machine;
-use crate::session::client::Flag;
+use crate::session::client::{Client, Flag};
 use crate::session::inbound::{Progress, SPARE_BYTES_MAX};
 use crate::store::allocator::shrink;
 use crate::store::key::{ClientKey, ConnKey, TenantSlot};
@@ -62,15 +62,16 @@ impl Machine {
     /// The client becomes read paused. It may be blocked in a send and read nothing until the proxy
     /// reads on, so its link must not be read paused because of it.
     fn resume_link_of(&mut self, key: ClientKey) {
-        if let Some(client) = self.clients.get(key)
-            && let Some(link) = self.links.get_mut(client.link)
-            && link.paused
-            && let Some(head) = self.requests.get(link.fifo.head)
-            && head.client == key
-        {
-            link.unpause(self.now);
-            self.actions
-                .push_back(Action::Resume(ConnKey::Link(client.link)));
+        let links = self.clients.get(key).into_iter().flat_map(Client::links);
+        for on in links {
+            if let Some(link) = self.links.get_mut(on)
+                && link.paused
+                && let Some(head) = self.requests.get(link.fifo.head)
+                && head.client == key
+            {
+                link.unpause(self.now);
+                self.actions.push_back(Action::Resume(ConnKey::Link(on)));
+            }
         }
     }
 

@@ -158,9 +158,10 @@ impl Machine {
     /// Forwards a large request in its pieces, if it needs nothing else.
     fn send_pieces(&mut self, key: ClientKey, pieces: &mut ChunkList) -> bool {
         let head = self.links.chunks().first_piece(pieces);
-        // All but the simplest commands, and tenants with limits, need the whole request in one
-        // piece.
+        // All but the simplest commands, tenants with limits, and Redis Clusters need the whole
+        // request in one piece.
         let plain = self.limited_tenant(key).is_none()
+            && !self.is_clustered(key)
             && command::is_plain(head)
             && self.plan(key, head) == Plan::Forward;
         if !plain {

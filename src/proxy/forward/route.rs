@@ -86,7 +86,14 @@ impl Machine {
         };
         let (link, sticky) = (client.link, client.in_flight > 0);
         if client.pin().is_some() {
-            return self.with_room(key, link);
+            return match self.other_node(key, frame) {
+                // Only `dispatch_to_other_node` sends it.
+                Some(_) => Err(Refusal::Later),
+                None => self.with_room(key, link),
+            };
+        }
+        if self.is_clustered(key) {
+            return self.route_to_node(key, frame);
         }
         if self.links.any_stalled()
             && let Some(held) = self.held_back_in(client.pool)
@@ -122,6 +129,10 @@ impl Machine {
             Ok(()) | Err(Refusal::Unknown) => {}
             Err(refusal) => return Err(refusal),
         }
+        if self.is_clustered(key) {
+            // The client has just got its instance.
+            return self.route_to_node(key, frame);
+        }
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
         };
@@ -150,7 +161,7 @@ impl Machine {
 
     /// Chooses a link of this pool. If other requests hold up all of them, it is a new one, else
     /// the link with the least left of its large reply.
-    fn choose(&mut self, pool: PoolKey) -> Result<LinkKey, Refusal> {
+    pub(in crate::proxy) fn choose(&mut self, pool: PoolKey) -> Result<LinkKey, Refusal> {
         let least = match self.upstreams.choose(pool, &self.links, self.now) {
             Choice::Serves(link) => return Ok(link),
             Choice::HeldUp(least) => least,

@@ -1,12 +1,12 @@
 //! Runs: consecutive commands of one client for one link. A run is recorded once and appended in
 //! one piece, so that a pipeline costs one record and one copy.
 
-use crate::command;
+use crate::command::{self, ErrorReply};
 
 use crate::link::request::Kind;
 use crate::link::verb::Verb;
 use crate::proxy::forward::answer::{Handled, kind_of};
-use crate::proxy::forward::route::{record, record_as};
+use crate::proxy::forward::route::{Refusal, record, record_as};
 use crate::proxy::machine::Machine;
 use crate::session::client::{Flag, Hold, ReplyMode};
 use crate::store::key::{ClientKey, LinkKey};
@@ -20,7 +20,7 @@ pub(in crate::proxy) struct Run {
     commands: u32,
     len: usize,
     /// The run ends with its first command, because CLIENT REPLY changes how the next replies are
-    /// sent.
+    /// sent, or because the next command may be for another node.
     single: bool,
     /// The run takes no writes: another link of the pool has a late write, and further writes go to
     /// that link.
@@ -80,10 +80,12 @@ impl Machine {
         if run.commands == 0 && self.links.any_stalled() {
             run.no_writes = self.writes_go_elsewhere(key, run.link);
         }
+        let clustered = run.commands == 0 && self.is_clustered(key);
         let client = self.clients.get_mut(key)?;
         if run.commands == 0 {
             self.links.begin(&self.requests, run.link, key, self.now);
-            run.single = client.reply_mode == ReplyMode::SkipNext;
+            // The next command may be for another node of a Redis Cluster.
+            run.single = clustered || client.reply_mode == ReplyMode::SkipNext;
             run.kind = kind_of(client);
         }
         if client.is(Flag::Moved) {
@@ -145,6 +147,9 @@ impl Machine {
                     client.uncount_command();
                 }
                 Handled::Yes
+            }
+            Err(Refusal::Error(error @ ErrorReply::Unavailable(_))) if self.is_clustered(key) => {
+                self.hold_unsent(key, frame, &error)
             }
             Err(refusal) => self.refuse(key, refusal),
         }

@@ -40,6 +40,7 @@ impl Machine {
         let address = self.upstreams.begin_link(of, role)?;
         let mut link = Link::new(of, pool, role, self.now);
         link.address = address;
+        link.clustered = self.upstreams.is_clustered(of);
         let key = self.links.open(link);
         self.upstreams.enlist(pool, key, role);
         if let Some(address) = address {
@@ -102,6 +103,10 @@ impl Machine {
         {
             // Unless the owner waits for something, it may not need the link any more.
             self.work.push(Work::ReplyArrived(owner));
+        }
+        let mut done = done;
+        if done.hello.hide_cluster() {
+            self.note_clustered(instance);
         }
         let waiters = (self.upstreams).link_ready((instance, pool), done, self.now);
         self.leave_if_moved(key);

@@ -6,8 +6,20 @@ use crate::session::change::Login;
 use crate::session::change::Waiting;
 use crate::session::client::Client;
 use crate::session::client::totals::Halves;
-use crate::store::key::LinkKey;
+use crate::session::lanes::Lanes;
+use crate::store::key::{LinkKey, PoolKey};
 use crate::store::time::{Millis, Tenths};
+
+/// MULTI was answered, and no command with a key has said which node executes the transaction.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OpenedMulti {
+    /// The commands so far, which have no keys.
+    pub queued: Vec<Box<[u8]>>,
+    /// Their size, bytes.
+    pub bytes: usize,
+    /// A command was refused: EXEC fails.
+    pub failed: bool,
+}
 
 /// The links that a client has left, see `former`.
 #[derive(Clone, Debug, Default)]
@@ -32,9 +44,15 @@ pub(crate) struct Details {
     /// The links that the client has left, if [`Flag::Moved`](super::Flag::Moved) is set, and a
     /// little longer.
     pub former: Option<Box<Former>>,
+    /// The links of a client of a Redis Cluster.
+    pub lanes: Lanes,
     /// When the client joined the wait queue for its present command; 0: that command was not
     /// queued.
     pub queued_since: Millis,
+    /// The pool in whose wait queue the client was last.
+    pub queued_in: PoolKey,
+    /// A transaction of a client of a Redis Cluster that has no link yet.
+    pub opened: Option<Box<OpenedMulti>>,
     /// When the client became anonymous again, by RESET or a move to another instance.
     pub anonymous_since: Tenths,
     /// Commands refused before a login, since the last login.
@@ -61,7 +79,11 @@ impl Details {
             waiting,
             refusal,
             former,
+            lanes,
             queued_since,
+            // Counts only with the time.
+            queued_in: _,
+            opened,
             anonymous_since,
             refused_commands,
             parked_bytes,
@@ -72,9 +94,12 @@ impl Details {
         } = self;
         let names = [name, lib_name, lib_ver].map(|name| name.len());
         let boxes = (waiting.is_some(), refusal.is_some(), former.is_some());
+        let none = opened.is_none();
         let times = (*queued_since, *anonymous_since);
         let flags = [*login_refused, *read_only, *takes_redirects];
         names == [0; 3]
+            && none
+            && lanes.is_empty()
             && boxes == (false, false, false)
             && times == Default::default()
             && (*refused_commands, *parked_bytes) == (0, 0)
@@ -126,6 +151,12 @@ impl Client {
         self.details
             .as_ref()
             .map_or_else(Millis::default, |it| it.queued_since)
+    }
+
+    /// The pool in whose wait queue the client is.
+    pub(crate) fn queued_in(&self) -> PoolKey {
+        let details = self.details.as_ref();
+        details.map_or(PoolKey::NONE, |it| it.queued_in)
     }
 
     /// Forgets when the client joined the wait queue: its next command has not been queued.

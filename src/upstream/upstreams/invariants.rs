@@ -17,8 +17,8 @@ pub(crate) struct CountedClient {
     pub changes_to: Option<AccessKey>,
     /// The tenant whose dedicated link it has.
     pub dedicated: Option<TenantSlot>,
-    /// The client waits for a dedicated link.
-    pub queued: bool,
+    /// The pool in whose wait queue it is; `NONE`: it waits for no link.
+    pub queued: PoolKey,
 }
 
 impl Upstreams {
@@ -34,7 +34,7 @@ impl Upstreams {
             assert_eq!(its.count(), pool.clients as usize, "{key:?}");
         }
         for (tenant, pool) in self.queues.keys() {
-            let queued = clients.clone().filter(|it| it.queued && it.pool == pool);
+            let queued = clients.clone().filter(|it| it.queued == pool);
             assert_eq!(
                 queued.count(),
                 self.queues.of(tenant, pool).len(),
@@ -42,8 +42,8 @@ impl Upstreams {
             );
             assert_eq!(tenant, self.tenant_of_pool(pool), "{pool:?}");
         }
-        let mut queued = clients.clone().filter(|it| it.queued);
-        assert!(queued.all(|it| self.has_queue(it.pool)));
+        let mut queued = clients.clone().filter(|it| it.queued != PoolKey::NONE);
+        assert!(queued.all(|it| self.has_queue(it.queued)));
         for (key, account) in self.accounts.iter() {
             let its = clients.clone().filter(|it| it.account == key);
             assert_eq!(its.count(), account.clients as usize, "{key:?}");

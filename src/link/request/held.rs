@@ -1,0 +1,74 @@
+//! Requests that wait to be sent again: their server did not execute them, and may later.
+
+use std::collections::VecDeque;
+
+use super::{Fifo, Kind, Reply, Requests};
+use crate::command::slot::Slot;
+use crate::store::key::ClientKey;
+use crate::store::time::Millis;
+
+/// A request that is in its client's queue, and in no link's.
+#[derive(Debug)]
+pub(crate) struct Held {
+    /// Its record.
+    pub index: u32,
+    pub client: ClientKey,
+    /// The slot of its keys.
+    pub slot: Option<Slot>,
+    pub bytes: Box<[u8]>,
+    /// The reply for its client when it has waited long enough.
+    pub reply: Box<[u8]>,
+    /// When it began to wait.
+    pub since: Millis,
+    /// When it is sent again.
+    pub due: Millis,
+    /// The record of an earlier request of the same client for the same slot, which was sent again:
+    /// this one is sent when that one has its reply.
+    pub behind: Option<u32>,
+}
+
+impl Requests {
+    /// Holds a request that has left its link's queue.
+    pub(crate) fn hold(&mut self, held: Held) {
+        self.held.push_back(held);
+    }
+
+    /// Adds a record at the end of a client's queue, and to no link's.
+    pub(crate) fn push_held(&mut self, of_client: &mut Fifo, client: ClientKey, kind: Kind) -> u32 {
+        let index = self.insert(client, kind, 1, 0);
+        self.link_client(of_client, index);
+        index
+    }
+
+    /// Adds a record for a part of a request, to no queue.
+    pub(crate) fn push_part(&mut self) -> u32 {
+        self.insert(ClientKey::NONE, Kind::Part, 1, 0)
+    }
+
+    /// The number of requests that wait.
+    pub(crate) fn held(&self) -> usize {
+        self.held.len()
+    }
+
+    /// When the next of them is due.
+    pub(crate) fn next_held(&self) -> Option<Millis> {
+        self.held.iter().map(|held| held.due).min()
+    }
+
+    /// Takes all of them; the caller puts back those that go on waiting.
+    pub(crate) fn take_held(&mut self) -> VecDeque<Held> {
+        std::mem::take(&mut self.held)
+    }
+
+    /// Does a request of this client for this slot wait?
+    pub(crate) fn holds(&self, client: ClientKey, slot: Option<Slot>) -> bool {
+        let same = |held: &Held| held.client == client && held.slot == slot;
+        self.held.iter().any(same)
+    }
+
+    /// Does the request of this record have its reply, or no client?
+    pub(crate) fn is_answered(&self, index: u32, client: ClientKey) -> bool {
+        self.get(index)
+            .is_none_or(|it| it.client != client || matches!(it.reply(), Reply::Done(_)))
+    }
+}

@@ -1,0 +1,140 @@
+//! Requests that no node executes at the moment: they are held, and sent again until a node
+//! executes them or they have waited long enough.
+
+use std::collections::HashMap;
+
+use crate::command::ErrorReply;
+use crate::command::scatter;
+use crate::command::slot::Slot;
+use crate::link::request::Held;
+use crate::proxy::deliver::unanswered::End;
+use crate::proxy::forward::answer::{Handled, kind_of};
+use crate::proxy::machine::Machine;
+use crate::proxy::nodes::redirect::slot_of;
+use crate::session::client::Hold;
+use crate::store::key::ClientKey;
+use crate::store::time::Millis;
+
+/// Between two attempts, ms.
+const AGAIN_MS: u64 = 20;
+
+/// Between two looks whether an earlier request has its reply, ms.
+const BEHIND_MS: u64 = 1;
+
+impl Machine {
+    /// Holds a request. Its client sends no more until it has all replies.
+    pub(super) fn hold(&mut self, mut held: Held) {
+        held.due = self.now.after(AGAIN_MS);
+        if let Some(pool) = self.clients.get(held.client).map(|client| client.pool)
+            && let Some(instance) = self.upstreams.instance_of(pool)
+        {
+            self.upstreams.doubt_slots(instance);
+            // The slots are asked for on a link.
+            if self.upstreams.shared_links(pool).is_empty() {
+                self.open_shared(pool);
+            }
+        }
+        if let Some(client) = self.clients.get_mut(held.client) {
+            client.hold.set(Hold::BARRIER);
+        }
+        self.stats.counters.requests_held += 1;
+        self.requests.hold(held);
+    }
+
+    /// Holds a request that cannot be sent now. `error` is its reply if it cannot be sent later.
+    pub(in crate::proxy) fn hold_unsent(
+        &mut self,
+        key: ClientKey,
+        frame: &[u8],
+        error: &ErrorReply,
+    ) -> Handled {
+        let mut reply = Vec::new();
+        error.write(&mut reply);
+        let Some(client) = self.clients.get_mut(key) else {
+            return Handled::Yes;
+        };
+        let kind = kind_of(client);
+        client.in_flight += 1;
+        let index = self.requests.push_held(&mut client.fifo, key, kind);
+        self.hold(Held {
+            index,
+            client: key,
+            slot: slot_of(frame),
+            bytes: frame.into(),
+            reply: reply.into(),
+            since: self.now,
+            due: self.now,
+            behind: None,
+        });
+        Handled::Yes
+    }
+
+    /// Holds a request of a link that ended, whose bytes are these; it was not executed, or it only
+    /// reads. `error`: see [`hold_unsent`](Self::hold_unsent).
+    pub(in crate::proxy) fn hold_lost(&mut self, index: u32, bytes: Option<&[u8]>, error: &[u8]) {
+        let Some((request, bytes)) = self.requests.get(index).zip(bytes) else {
+            return self.answer_lost(index, error, End::Error);
+        };
+        let client = self
+            .requests
+            .client_of_part(index)
+            .unwrap_or(request.client);
+        self.hold(Held {
+            index,
+            client,
+            slot: slot_of(bytes),
+            bytes: bytes.into(),
+            reply: error.into(),
+            since: self.now,
+            due: self.now,
+            behind: None,
+        });
+    }
+
+    /// Sends the requests that are due again, in the order in which they began to wait.
+    pub(in crate::proxy) fn resend_held(&mut self) {
+        if self.requests.next_held().is_none_or(|due| self.now < due) {
+            return;
+        }
+        let mut behind: HashMap<(ClientKey, Option<Slot>), Option<u32>> = HashMap::new();
+        for mut held in self.requests.take_held() {
+            let place = (held.client, held.slot);
+            if !self.clients.contains(held.client) {
+                self.answer_lost(held.index, &held.reply, End::Error);
+                continue;
+            }
+            let waits = |index: &u32| !self.requests.is_answered(*index, held.client);
+            held.behind = held.behind.filter(waits);
+            if let Some(&earlier) = behind.get(&place) {
+                (held.behind, held.due) = (earlier, self.now.after(BEHIND_MS));
+            } else if held.behind.is_some() {
+                held.due = self.now.after(BEHIND_MS);
+            } else if self.now < held.due {
+                // It goes on waiting.
+            } else if self.now.since(held.since) >= self.settings.cluster_hold_ms {
+                self.answer_lost(held.index, &held.reply, End::Error);
+                continue;
+            } else if self.send_held(&held) {
+                behind.insert(place, Some(held.index));
+                continue;
+            } else {
+                held.due = self.now.after(AGAIN_MS);
+            }
+            behind.entry(place).or_insert(held.behind);
+            self.requests.hold(held);
+        }
+    }
+
+    fn send_held(&mut self, held: &Held) -> bool {
+        if held.slot.is_none() && scatter::needs_all(&held.bytes) {
+            return self.send_held_to_all(held);
+        }
+        let to = self.node_of(held.client, held.slot);
+        to.is_some_and(|to| self.resend(held.index, held.client, to, &held.bytes, false))
+    }
+
+    /// When requests are sent again.
+    pub(in crate::proxy) fn next_held(&self) -> Option<Millis> {
+        self.requests.next_held()
+    }
+}

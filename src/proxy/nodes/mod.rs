@@ -1,0 +1,29 @@
+//! Clients of a Redis Cluster: which node gets a request, and what happens when it sends the
+//! request away.
+//!
+//! ```text
+//!   request ─► slot of its keys ─► node ─► the client's link to it ─► reply
+//!                                   ▲                             ├─► MOVED, ASK: to that node
+//!                                   │ new slots                   └─► TRYAGAIN, CLUSTERDOWN, …:
+//!                                   └── CLUSTER SLOTS                 held, and sent again
+//! ```
+//! Requests of one client to several nodes are executed at the same time; its replies are in the
+//! order of its requests. Its requests for one slot are executed in their order: while anything of
+//! it is in flight, it uses one link for each node, and when the slots change, it sends nothing
+//! until it has all replies.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `route` | the link for a request |
+//! | `redirect` | requests that their node sends away |
+//! | `held` | requests that no node executes at the moment |
+//! | `scatter` | requests that several nodes execute in parts |
+//! | `transaction` | MULTI, until its node is known |
+//! | `slots` | the question about the slots, and the answer |
+
+mod held;
+pub(in crate::proxy) mod redirect;
+mod route;
+pub(in crate::proxy) mod scatter;
+mod slots;
+mod transaction;

@@ -1,0 +1,148 @@
+//! The link for a request of a client whose instance is a Redis Cluster.
+
+use crate::command::ErrorReply;
+use crate::command::keys::{self, Slots};
+use crate::command::scatter;
+use crate::command::slot::Slot;
+use crate::proxy::forward::route::{LINK_OUTBOUND_BYTES_MAX, Refusal};
+use crate::proxy::machine::Machine;
+use crate::resp::Args;
+use crate::session::client::Hold;
+use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
+
+impl Machine {
+    /// Is the client's instance a Redis Cluster?
+    #[inline]
+    pub(in crate::proxy) fn is_clustered(&self, key: ClientKey) -> bool {
+        self.upstreams.any_clustered()
+            && self.clients.get(key).is_some_and(|client| {
+                let pool = client.pool;
+                self.upstreams.nodes_at(pool).is_some()
+            })
+    }
+
+    /// Chooses the link for a request: to the node that serves the slot of its keys. A request
+    /// without keys, and one whose keys are not known, goes to any node, which sends it to the
+    /// right one.
+    pub(in crate::proxy) fn route_to_node(
+        &mut self,
+        key: ClientKey,
+        frame: &[u8],
+    ) -> Result<LinkKey, Refusal> {
+        if self.has_opened_multi(key) {
+            // Only `dispatch` handles it.
+            return Err(Refusal::Later);
+        }
+        let slot = match keys::slots(frame) {
+            Slots::One(slot) => Some(slot),
+            Slots::None if scatter::needs_all(frame) => return Err(Refusal::Later),
+            Slots::None | Slots::Unknown => channel_slot(frame),
+            // Only `dispatch` splits a request.
+            Slots::Several => return Err(Refusal::Later),
+        };
+        let Some(node) = self.node_of(key, slot) else {
+            return Err(Refusal::Later);
+        };
+        let link = self.link_to_node(key, node)?;
+        if keys::has_several(frame)
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            // While the slot migrates, its node may refuse this request, and not those behind it.
+            client.hold.set(Hold::BARRIER);
+        }
+        Ok(link)
+    }
+
+    /// The pool of the node that executes a command.
+    pub(in crate::proxy) fn pool_for(
+        &mut self,
+        key: ClientKey,
+        frame: &[u8],
+    ) -> Result<PoolKey, Refusal> {
+        let slot = match keys::slots(frame) {
+            Slots::One(slot) => Some(slot),
+            Slots::None | Slots::Unknown => None,
+            Slots::Several => return Err(Refusal::Error(ErrorReply::CROSS_SLOT)),
+        };
+        let Some((node, client)) = self.node_of(key, slot).zip(self.clients.get(key)) else {
+            return Err(Refusal::Later);
+        };
+        Ok(self.upstreams.pool_on(node, client.pool))
+    }
+
+    /// The node for a slot: any, if none is known to serve it.
+    pub(super) fn node_of(&self, key: ClientKey, slot: Option<Slot>) -> Option<InstanceKey> {
+        let pool = self.clients.get(key)?.pool;
+        let nodes = self.upstreams.nodes_at(pool);
+        let serves = slot.and_then(|slot| nodes?.of_slot(slot));
+        serves.or_else(|| self.upstreams.instance_of(pool))
+    }
+
+    /// Chooses the client's link to a node.
+    pub(super) fn link_to_node(
+        &mut self,
+        key: ClientKey,
+        node: InstanceKey,
+    ) -> Result<LinkKey, Refusal> {
+        let Some(client) = self.clients.get(key) else {
+            return Err(Refusal::Later);
+        };
+        let sticky = client.in_flight > 0;
+        self.renew_lanes(key)?;
+        let lane = self.clients.get(key).and_then(|client| client.lane(node));
+        if let Some(link) = lane
+            && let Some(connection) = self.links.get(link)
+        {
+            if sticky {
+                if !connection.is_open() {
+                    self.at_barrier(key);
+                    return Err(Refusal::Later);
+                }
+                return self.with_room(key, link);
+            }
+            let fit = connection.is_ready()
+                && !connection.is_busy()
+                && connection.is_open()
+                && !connection.is_late(self.now);
+            if fit {
+                return match connection.outbound.len() <= LINK_OUTBOUND_BYTES_MAX {
+                    true => Ok(link),
+                    false => self.with_room(key, link),
+                };
+            }
+        }
+        self.admit_or_ask(key)?;
+        let link = self.choose_lane(key, node)?;
+        self.with_room(key, link)
+    }
+
+    pub(super) fn admit_or_ask(&mut self, key: ClientKey) -> Result<(), Refusal> {
+        match self.admit(key) {
+            // A request may be queued before the auth result.
+            Ok(()) | Err(Refusal::Unknown) => Ok(()),
+            Err(refusal) => Err(refusal),
+        }
+    }
+
+    /// Chooses a link to a node, and makes it the client's.
+    pub(super) fn choose_lane(
+        &mut self,
+        key: ClientKey,
+        node: InstanceKey,
+    ) -> Result<LinkKey, Refusal> {
+        let pool = self.clients.get(key).map(|client| client.pool);
+        let pool = self.upstreams.pool_on(node, pool.unwrap_or_default());
+        let link = self.choose(pool)?;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.set_lane(node, link);
+        }
+        Ok(link)
+    }
+}
+
+/// Any node executes PUBLISH. The messages of a channel go to one, so that they stay in order.
+fn channel_slot(frame: &[u8]) -> Option<Slot> {
+    let mut args = Args::new(frame);
+    let publishes = args.next()?.eq_ignore_ascii_case(b"publish");
+    args.next().filter(|_| publishes).map(Slot::of)
+}

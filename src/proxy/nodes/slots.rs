@@ -1,0 +1,39 @@
+//! The question about the slots of a Redis Cluster, and the answer.
+
+use crate::link::request::Kind;
+use crate::proxy::machine::Machine;
+use crate::resp::{ReplyScanner, Scan};
+use crate::store::key::{InstanceKey, LinkKey};
+
+impl Machine {
+    /// The server says that an instance is a Redis Cluster.
+    pub(in crate::proxy) fn note_clustered(&mut self, of: InstanceKey) {
+        if self.upstreams.is_clustered(of) {
+            return;
+        }
+        self.upstreams.note_clustered(of);
+        self.links.note_clustered(of);
+    }
+
+    /// Asks for the slots of the clusters that are due.
+    pub(in crate::proxy) fn ask_slots(&mut self) {
+        for on in self.upstreams.topologies_due(&self.links, self.now) {
+            let questions: [&[&[u8]]; 2] = [&[b"CLUSTER", b"INFO"], &[b"CLUSTER", b"SLOTS"]];
+            (self.links).ask_all(&mut self.requests, on, Kind::Slots, &questions, self.now);
+        }
+    }
+
+    /// A node answered the question.
+    pub(in crate::proxy) fn slots_answered(&mut self, on: LinkKey, replies: &[u8]) {
+        let Some(link) = self.links.get(on) else {
+            return;
+        };
+        let node = (link.instance, link.address);
+        let replies = match ReplyScanner::default().scan(replies) {
+            Ok(Scan::Complete { len }) => replies.split_at(len.min(replies.len())),
+            _ => return,
+        };
+        let left = self.upstreams.slots_answered(on, node, replies, self.now);
+        self.retire_instances(&left);
+    }
+}

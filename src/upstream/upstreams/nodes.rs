@@ -1,0 +1,248 @@
+//! Instances that are a Redis Cluster: their nodes, which are instances of the same tenant, and
+//! which node serves which slot.
+
+use std::collections::HashSet;
+use std::net::SocketAddr;
+
+use crate::cluster::{self, Health, InstanceId, Status};
+use crate::command::slot::Slot;
+use crate::link::links::Links;
+use crate::store::key::{InstanceKey, LinkKey, PoolKey};
+use crate::store::time::Millis;
+use crate::upstream::instance::Instance;
+use crate::upstream::nodes::{Node, Nodes};
+use crate::upstream::topology::{ClusterInfo, Topology};
+use crate::upstream::upstreams::Upstreams;
+
+impl Upstreams {
+    /// Is any instance a Redis Cluster?
+    #[inline]
+    pub(crate) fn any_clustered(&self) -> bool {
+        self.topologies > 0
+    }
+
+    /// The nodes of a pool's instance, if it is a Redis Cluster.
+    #[inline]
+    pub(crate) fn nodes_at(&self, pool: PoolKey) -> Option<&Nodes> {
+        self.instance_at(pool)?.nodes.as_deref()
+    }
+
+    /// The Redis Cluster that an instance is, or is a node of.
+    fn cluster_around(&self, key: InstanceKey) -> InstanceKey {
+        let instance = self.instances.get(key);
+        let whole = instance.map_or(InstanceKey::NONE, |it| it.node_of);
+        match whole {
+            InstanceKey::NONE => key,
+            whole => whole,
+        }
+    }
+
+    /// The nodes of the Redis Cluster that an instance is, or is a node of.
+    pub(crate) fn nodes_around(&self, key: InstanceKey) -> Option<&Nodes> {
+        let whole = self.cluster_around(key);
+        self.instances.get(whole)?.nodes.as_deref()
+    }
+
+    fn nodes_around_mut(&mut self, key: InstanceKey) -> Option<&mut Nodes> {
+        let whole = self.cluster_around(key);
+        self.instances.get_mut(whole)?.nodes.as_deref_mut()
+    }
+
+    /// Is an instance a Redis Cluster, or a node of one?
+    pub(crate) fn is_clustered(&self, key: InstanceKey) -> bool {
+        self.nodes_around(key).is_some()
+    }
+
+    /// The server says that an instance is a Redis Cluster.
+    pub(crate) fn note_clustered(&mut self, key: InstanceKey) {
+        if self.is_clustered(key) {
+            return;
+        }
+        self.topologies += 1;
+        let version = self.topologies;
+        if let Some(instance) = self.instances.get_mut(key) {
+            instance.nodes = Some(Box::new(Nodes::new(version)));
+        }
+    }
+
+    /// The pool of the same account, database and protocol on another instance.
+    pub(crate) fn pool_on(&mut self, instance: InstanceKey, like: PoolKey) -> PoolKey {
+        let Some(pool) = self.pools.get(like) else {
+            return PoolKey::NONE;
+        };
+        let (access, db, protocol) = (pool.access, pool.db, pool.protocol);
+        let Some(access) = self.access.get(access) else {
+            return PoolKey::NONE;
+        };
+        if access.instance == instance {
+            return like;
+        }
+        let account = access.account;
+        let access = self.access_to(instance, account);
+        self.pool(access, db, protocol)
+    }
+
+    /// The node at this address, which is added if it is not known.
+    pub(crate) fn node_at(&mut self, of: InstanceKey, address: SocketAddr) -> Option<InstanceKey> {
+        let whole = self.cluster_around(of);
+        let nodes = self.instances.get(whole)?.nodes.as_deref()?;
+        if let Some(known) = nodes.all().find(|node| node.address == address) {
+            return Some(known.instance);
+        }
+        let instance = self.new_node(whole, address)?;
+        let added = self
+            .nodes_around_mut(whole)?
+            .add(Node { address, instance });
+        added.map(|_| instance)
+    }
+
+    fn new_node(&mut self, whole: InstanceKey, address: SocketAddr) -> Option<InstanceKey> {
+        let of = self.instances.get(whole)?;
+        let (tenant, slot) = (of.tenant.clone(), of.slot);
+        let id = InstanceId::from(format!("{}/{address}", of.id).as_str());
+        let described = cluster::Instance {
+            id: id.clone(),
+            address_text: address.to_string(),
+            addresses: vec![address],
+            status: Status::Ready,
+            health: Health::Unknown,
+        };
+        let by_id = (tenant.clone(), id);
+        if let Some(&known) = self.by_id.get(&by_id)
+            && let Some(instance) = self.instances.get_mut(known)
+        {
+            // It left the cluster, and is back.
+            (instance.gone, instance.draining_since) = (false, None);
+            return Some(known);
+        }
+        let mut instance = Instance::new(tenant, slot, &described);
+        instance.node_of = whole;
+        let key = self.instances.insert(instance);
+        self.by_id.insert(by_id, key);
+        Some(key)
+    }
+
+    /// A node says that another one serves a slot. Returns that one.
+    pub(crate) fn slot_moved(
+        &mut self,
+        of: InstanceKey,
+        slot: Slot,
+        address: SocketAddr,
+    ) -> Option<InstanceKey> {
+        let to = self.node_at(of, address)?;
+        let version = self.topologies + 1;
+        let nodes = self.nodes_around_mut(of)?;
+        let changed = nodes
+            .at(address)
+            .is_some_and(|at| nodes.set(slot, at, version));
+        self.topologies += u32::from(changed);
+        Some(to)
+    }
+
+    /// The slots of a cluster are not as this worker knows them.
+    pub(crate) fn doubt_slots(&mut self, of: InstanceKey) {
+        if let Some(nodes) = self.nodes_around_mut(of) {
+            nodes.doubt();
+        }
+    }
+
+    /// A node's reply to the question about the slots. Returns the instances that are nodes no
+    /// longer.
+    pub(crate) fn slots_answered(
+        &mut self,
+        on: LinkKey,
+        (of, address): (InstanceKey, Option<SocketAddr>),
+        (info, slots): (&[u8], &[u8]),
+        now: Millis,
+    ) -> HashSet<InstanceKey> {
+        let whole = self.cluster_around(of);
+        let asked = self
+            .nodes_around_mut(whole)
+            .is_some_and(|it| it.end_question(on));
+        let info = ClusterInfo::read(info).filter(|info| info.is_ok);
+        let topology = address.and_then(|asked| Topology::read(slots, asked));
+        let (Some(_), Some(topology), true) = (info, topology, asked) else {
+            return HashSet::new();
+        };
+        self.follow_topology(whole, &topology, now)
+    }
+
+    fn follow_topology(
+        &mut self,
+        whole: InstanceKey,
+        topology: &Topology,
+        now: Millis,
+    ) -> HashSet<InstanceKey> {
+        let mut all = Vec::with_capacity(topology.primaries.len());
+        for &address in &topology.primaries {
+            let instance = self.node_at(whole, address).unwrap_or(InstanceKey::NONE);
+            all.push(Node { address, instance });
+        }
+        let version = self.topologies + 1;
+        let Some(nodes) = self.nodes_around_mut(whole) else {
+            return HashSet::new();
+        };
+        let left = nodes.replace(all, topology.map.clone(), version);
+        self.topologies += 1;
+        for &key in &left {
+            if let Some(instance) = self.instances.get_mut(key) {
+                instance.gone = true;
+                instance.draining_since = instance.draining_since.or(Some(now));
+            }
+        }
+        if let Some(instance) = self.instances.get_mut(whole) {
+            instance.nodes_at.clone_from(&topology.primaries);
+        }
+        left
+    }
+
+    /// The links on which the slots are to be asked for now: one for each cluster.
+    pub(crate) fn topologies_due(&mut self, links: &Links, now: Millis) -> Vec<LinkKey> {
+        if !self.any_clustered() {
+            return Vec::new();
+        }
+        let due = self.instances.iter().filter_map(|(key, instance)| {
+            let nodes = instance.nodes.as_deref()?;
+            (now >= nodes.ask_at()).then_some(key)
+        });
+        let due: Vec<InstanceKey> = due.collect();
+        let mut on = Vec::new();
+        for key in due {
+            if let Some(link) = self.link_to_ask(key, links, now) {
+                on.push(link);
+                if let Some(nodes) = self.nodes_around_mut(key) {
+                    nodes.ask(link, now);
+                }
+            }
+        }
+        on
+    }
+
+    /// The link of a cluster with the least in flight.
+    fn link_to_ask(&self, whole: InstanceKey, links: &Links, now: Millis) -> Option<LinkKey> {
+        let mut best: Option<((bool, bool), LinkKey)> = None;
+        for (key, link) in links.iter() {
+            if !link.is_ready() || link.is_dedicated() || !link.is_open() || link.paused {
+                continue;
+            }
+            if self.cluster_around(link.instance) != whole {
+                continue;
+            }
+            let load = (link.is_late(now), !link.fifo.is_empty());
+            if best.is_none_or(|(least, _)| load < least) {
+                best = Some((load, key));
+            }
+        }
+        best.map(|(_, key)| key)
+    }
+
+    /// When the slots of any cluster are to be asked for next.
+    pub(crate) fn next_topology(&self) -> Option<Millis> {
+        if !self.any_clustered() {
+            return None;
+        }
+        let all = self.instances.iter();
+        all.filter_map(|(_, it)| Some(it.nodes.as_deref()?.ask_at()))
+            .min()
+    }
+}
