@@ -70,7 +70,11 @@ impl Machine {
         };
         let left = client.outbound.len();
         if left <= RESUME_BYTES {
-            for link in client.links() {
+            let link = client.link;
+            if self.links.unpause(link, self.now) {
+                self.actions.push_back(Action::Resume(ConnKey::Link(link)));
+            }
+            for &(_, link) in client.lanes() {
                 if self.links.unpause(link, self.now) {
                     self.actions.push_back(Action::Resume(ConnKey::Link(link)));
                 }

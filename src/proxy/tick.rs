@@ -24,8 +24,10 @@ impl Machine {
     pub fn tick(&mut self) {
         self.check_stalls();
         self.grant_tokens();
-        self.resend_held();
-        self.ask_slots();
+        if self.upstreams.any_clustered() {
+            self.resend_held();
+            self.ask_slots();
+        }
         self.check_rates();
         if self.now >= self.rounds.next {
             self.round();
@@ -69,8 +71,7 @@ impl Machine {
             { self.links.any_stalled() }.then(|| self.now.after(STALL_CHECK_MS)),
             self.clients.next_rate_check(),
             self.upstreams.next_token(),
-            self.next_held(),
-            self.upstreams.next_topology(),
+            self.next_of_nodes(),
             round,
         ];
         all.into_iter().flatten().min()

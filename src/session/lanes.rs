@@ -69,8 +69,14 @@ impl Client {
 
     /// The links that the client may have requests on.
     pub(crate) fn links(&self) -> impl Iterator<Item = LinkKey> {
+        let lanes = self.lanes().iter().map(|(_, link)| *link);
+        [self.link].into_iter().chain(lanes)
+    }
+
+    /// The client's links, by their nodes.
+    #[inline]
+    pub(crate) fn lanes(&self) -> &[(InstanceKey, LinkKey)] {
         let details = self.details.as_deref();
-        let lanes = details.into_iter().flat_map(|it| &it.lanes.links);
-        [self.link].into_iter().chain(lanes.map(|(_, link)| *link))
+        details.map_or(&[], |details| &details.lanes.links)
     }
 }

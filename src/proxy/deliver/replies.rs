@@ -86,11 +86,15 @@ impl Machine {
         };
         let own = link.is_dedicated() && link.owner() != ClientKey::NONE;
         let waits = matches!(link.role(), Role::Reserved | Role::Borrowed(_));
-        let outcome = match (own, self.begun_redirection(key)) {
-            (true, None) => self.dedicated_bytes(key, bytes),
-            (true, Some(begun)) => self.dedicated_bytes(key, &[&begun, bytes].concat()),
-            (false, None) => self.replies(key, bytes),
-            (false, Some(begun)) => self.replies(key, &[&begun, bytes].concat()),
+        let begun = match link.collected.is_empty() {
+            true => None,
+            false => self.begun_redirection(key),
+        };
+        let joined = begun.map(|begun| [&begun, bytes].concat());
+        let bytes = joined.as_deref().unwrap_or(bytes);
+        let outcome = match own {
+            true => self.dedicated_bytes(key, bytes),
+            false => self.replies(key, bytes),
         };
         self.charge_replies(key, bytes.len());
         self.links.note_answered(&self.requests, key);
@@ -120,18 +124,23 @@ impl Machine {
     }
 
     fn replies(&mut self, key: LinkKey, bytes: &[u8]) -> Result<(), Failure> {
+        let Some(mut link) = self.links.get_mut(key) else {
+            return Ok(());
+        };
         let part_bytes_max = self.settings.client_outbound_bytes_max;
         let mut pos = 0;
         while let Some(rest) = bytes.get(pos..).filter(|rest| !rest.is_empty()) {
-            if rest.first() == Some(&b'-')
-                && let Some(len) = self.redirected(key, rest)?
-            {
-                pos += len;
-                continue;
+            if rest.first() == Some(&b'-') {
+                let taken = self.redirected(key, rest)?;
+                link = match self.links.get_mut(key) {
+                    Some(link) => link,
+                    None => return Ok(()),
+                };
+                if let Some(len) = taken {
+                    pos += len;
+                    continue;
+                }
             }
-            let Some(link) = self.links.get_mut(key) else {
-                return Ok(());
-            };
             if link.at_push(rest) {
                 // No client asked for pushes on a shared link: they are dropped.
                 let (len, whole) = link.scan_push(rest)?;

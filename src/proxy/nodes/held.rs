@@ -133,8 +133,13 @@ impl Machine {
         to.is_some_and(|to| self.resend(held.index, held.client, to, &held.bytes, false))
     }
 
-    /// When requests are sent again.
-    pub(in crate::proxy) fn next_held(&self) -> Option<Millis> {
-        self.requests.next_held()
+    /// When requests are sent again, or the slots of a cluster are asked for.
+    #[inline]
+    pub(in crate::proxy) fn next_of_nodes(&self) -> Option<Millis> {
+        if !self.upstreams.any_clustered() {
+            return None;
+        }
+        let all = [self.requests.next_held(), self.upstreams.next_topology()];
+        all.into_iter().flatten().min()
     }
 }
