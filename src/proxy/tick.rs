@@ -56,6 +56,7 @@ impl Machine {
             self.close_stuck_clients();
             self.end_draining();
             self.close_idle_links();
+            self.drop_idle_lanes();
             self.upstreams.sweep(&self.links);
             self.trim();
         }

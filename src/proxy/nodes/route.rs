@@ -7,10 +7,27 @@ use crate::command::slot::Slot;
 use crate::proxy::forward::route::{LINK_OUTBOUND_BYTES_MAX, Refusal};
 use crate::proxy::machine::Machine;
 use crate::resp::Args;
-use crate::session::client::Hold;
+use crate::session::client::{Client, Hold};
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 
+/// A client that has sent nothing for this long forgets its links to nodes, ms.
+const LANES_MS: u64 = 1_000;
+
 impl Machine {
+    /// Frees what clients remember of nodes when they send nothing.
+    pub(in crate::proxy) fn drop_idle_lanes(&mut self) {
+        if !self.upstreams.any_clustered() {
+            return;
+        }
+        for key in self.clients.keys() {
+            let client = self.clients.get_mut(key);
+            let idle = |it: &&mut Client| self.now.since_tenths(it.active) >= LANES_MS;
+            if let Some(client) = client.filter(idle) {
+                client.drop_lanes();
+            }
+        }
+    }
+
     /// Is the client's instance a Redis Cluster?
     #[inline]
     pub(in crate::proxy) fn is_clustered(&self, key: ClientKey) -> bool {
