@@ -80,7 +80,7 @@ impl Link {
     pub(crate) fn redirection(&self, rest: &[u8]) -> Start {
         match Redirection::read(rest, self.address) {
             Start::Redirection(Redirection::Later, _) if !self.clustered => Start::Other,
-            Start::Unknown if !self.clustered && !is_moved(rest) => Start::Other,
+            Start::Unknown if !self.clustered && !rest.starts_with(b"-MOVED ") => Start::Other,
             start => start,
         }
     }
@@ -150,11 +150,4 @@ impl Link {
         self.collected.extend_from_slice(part);
         Ok(())
     }
-}
-
-/// Do these bytes begin as MOVED does?
-fn is_moved(begin: &[u8]) -> bool {
-    const MOVED: &[u8] = b"-MOVED ";
-    let common = begin.len().min(MOVED.len());
-    begin.get(..common) == MOVED.get(..common)
 }
