@@ -6,9 +6,12 @@ mod support;
 mod workload;
 
 use std::fmt::Display;
+use std::net::TcpListener;
 use std::thread;
 
-use support::{Feature, Proxy, Random, RedisCluster, array, pause, slot_of, tag_of, wait_until};
+use support::{
+    Feature, Proxy, Random, Redis, RedisCluster, array, pause, request, slot_of, tag_of, wait_until,
+};
 use workload::{Summary, Workload, after_seconds};
 
 #[test]
@@ -227,6 +230,51 @@ fn client_uses_all_slots_as_of_one_server() {
     assert!(client.ask("HELLO").contains("$4 mode $10 standalone"));
     let disabled = "-ERR This instance has cluster support disabled";
     assert_eq!(client.ask("CLUSTER INFO"), disabled);
+}
+
+/// A client chooses the error of its script: it names no server that the proxy connects to, and is
+/// no reason to execute the script again.
+#[test]
+fn error_of_a_script_is_no_redirection() {
+    let script = |text: &str, key: &str| {
+        let code = format!("redis.call('INCR',KEYS[1]) return redis.error_reply('{text}')");
+        request(&[b"EVAL", code.as_bytes(), b"1", key.as_bytes()])
+    };
+    let stranger = TcpListener::bind("127.0.0.1:0").unwrap();
+    stranger.set_nonblocking(true).unwrap();
+    let at = stranger.local_addr().unwrap();
+    let cluster = RedisCluster::start(2, 0);
+    let proxy = Proxy::of(cluster.node(0));
+    let mut client = proxy.client();
+    let tag = cluster.tag_on(1);
+    let (slot, key) = (slot_of(&tag), format!("{tag}k"));
+    let moved = "-TRYAGAIN The slot has moved to another node";
+    for (n, (text, heard)) in [
+        (format!("MOVED {slot} {at}"), moved.to_owned()),
+        (format!("ASK {slot} {at}"), moved.to_owned()),
+        (
+            format!("MOVED {} {at}", slot ^ 1),
+            format!("-MOVED {} {at}", slot ^ 1),
+        ),
+        ("TRYAGAIN later".to_owned(), "-TRYAGAIN later".to_owned()),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        client.send(script(&text, &key));
+        assert_eq!(client.reply(), heard, "{text}");
+        assert_eq!(
+            client.ask(&format!("GET {key}")),
+            format!("$1 {}", n + 1),
+            "{text}"
+        );
+    }
+    let (_redis, proxy) = Redis::open().proxied(&[]);
+    let mut client = proxy.client();
+    client.send(script(&format!("MOVED {slot} {at}"), &key));
+    assert_eq!(client.reply(), format!("-MOVED {slot} {at}"));
+    assert_eq!(client.ask(&format!("GET {key}")), "$1 1");
+    assert!(stranger.accept().is_err(), "the proxy connected to it");
 }
 
 /// A primary is killed, and its replica takes over: clients wait, and lose only what was under way.

@@ -15,7 +15,7 @@ mod owners;
 mod quota;
 mod registry;
 mod shards;
-pub mod slot_map;
+pub(crate) mod slot_map;
 mod snapshot;
 
 pub use balancer::Balancer;

@@ -7,20 +7,20 @@ use crate::command::slot::Slot;
 
 /// The place of a node in a list of nodes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NodeIndex(u16);
+pub(crate) struct NodeIndex(u16);
 
 impl NodeIndex {
     /// No node: the slots are not served.
     const NOBODY: Self = Self(u16::MAX);
 
     /// The node at this place. `None`: a list cannot be that long.
-    pub fn new(at: usize) -> Option<Self> {
+    pub(crate) fn new(at: usize) -> Option<Self> {
         let at = u16::try_from(at).ok().map(Self);
         at.filter(|&it| it != Self::NOBODY)
     }
 
     /// The place.
-    pub fn as_usize(self) -> usize {
+    pub(crate) fn as_usize(self) -> usize {
         self.0.into()
     }
 }
@@ -40,7 +40,7 @@ struct Range {
 
 /// Which node serves which slot.
 #[derive(Clone, PartialEq, Eq)]
-pub struct SlotMap {
+pub(crate) struct SlotMap {
     /// Sorted; the first one starts at 0, and neighbours differ.
     ranges: Vec<Range>,
 }
@@ -58,7 +58,7 @@ impl Default for SlotMap {
 impl SlotMap {
     /// The node that serves a slot. `None`: no node does.
     #[inline]
-    pub fn node_of(&self, slot: Slot) -> Option<NodeIndex> {
+    pub(crate) fn node_of(&self, slot: Slot) -> Option<NodeIndex> {
         let behind = self
             .ranges
             .partition_point(|range| range.start <= slot.number());
@@ -67,7 +67,7 @@ impl SlotMap {
     }
 
     /// A node serves the slots from `first` to `last`.
-    pub fn set_range(&mut self, first: Slot, last: Slot, node: NodeIndex) {
+    pub(crate) fn set_range(&mut self, first: Slot, last: Slot, node: NodeIndex) {
         let (first, last) = (first.number(), last.number());
         if first > last {
             return;
@@ -87,12 +87,12 @@ impl SlotMap {
     }
 
     /// A node serves a slot.
-    pub fn set(&mut self, slot: Slot, node: NodeIndex) {
+    pub(crate) fn set(&mut self, slot: Slot, node: NodeIndex) {
         self.set_range(slot, slot, node);
     }
 
     /// The ranges that are served, in order: the first slot, the last, and the node.
-    pub fn ranges(&self) -> impl Iterator<Item = (Slot, Slot, NodeIndex)> {
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (Slot, Slot, NodeIndex)> {
         let ends = self.ranges.iter().skip(1).map(|range| range.start);
         let ends = ends.chain([Slot::COUNT]);
         let ranges = self.ranges.iter().zip(ends);
@@ -104,14 +104,14 @@ impl SlotMap {
     }
 
     /// The nodes that serve slots, with their lowest slot, in its order.
-    pub fn shards(&self) -> impl Iterator<Item = (Slot, NodeIndex)> {
+    pub(crate) fn shards(&self) -> impl Iterator<Item = (Slot, NodeIndex)> {
         let mut seen = std::collections::BTreeSet::new();
         let ranges = self.ranges().map(|(first, _, node)| (first, node));
         ranges.filter(move |(_, node)| seen.insert(*node))
     }
 
     /// Is every slot served?
-    pub fn is_covered(&self) -> bool {
+    pub(crate) fn is_covered(&self) -> bool {
         let nobody = |range: &Range| range.node == NodeIndex::NOBODY;
         !self.ranges.iter().any(nobody)
     }

@@ -124,6 +124,14 @@ pub fn slots(frame: &[u8]) -> Slots {
     }
 }
 
+/// The slot of a request's keys, if they have one.
+pub fn slot_of(frame: &[u8]) -> Option<Slot> {
+    match slots(frame) {
+        Slots::One(slot) => Some(slot),
+        Slots::None | Slots::Several | Slots::Unknown => None,
+    }
+}
+
 /// Has a request several keys? A node that migrates their slot may have some of them only.
 pub fn has_several(frame: &[u8]) -> bool {
     let args = Args::new(frame);

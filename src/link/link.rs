@@ -266,6 +266,12 @@ impl Link {
             || self.scanner.bulk_left() > BIG
     }
 
+    /// Does a client that has nothing in flight stay with this link?
+    #[inline]
+    pub(crate) fn is_fit(&self, now: Millis) -> bool {
+        self.is_ready() && !self.is_busy() && self.is_open() && !self.is_late(now)
+    }
+
     /// Is its next reply late? Another ready link is then the better choice.
     #[inline]
     pub(crate) fn is_late(&self, now: Millis) -> bool {

@@ -12,6 +12,7 @@
 //! | `frame` | what a frame is on a dedicated link |
 //! | `replies` | where replies end |
 //! | `server_error` | what a server's error reply says |
+//! | `redirection` | which errors send a request to another node of a Redis Cluster |
 //! | `queue` | what changes with a request that joins or leaves a link's queue |
 //! | `sent` | the bytes of unanswered requests, for a retry |
 //! | `stall` | how long clients have waited behind another client's reply |

@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::command::slot::Slot;
+use crate::link::verb::Verb;
 use crate::store::key::{ClientKey, InstanceKey};
 
 /// The longest of these errors, bytes. Host names have at most 253.
@@ -15,7 +16,7 @@ pub(crate) enum Redirection {
     /// Another node serves the slot. `None`: the node is named by a host name.
     Moved(Slot, Option<SocketAddr>),
     /// The slot is migrating: the other node executes this request, and only behind ASKING.
-    Ask(Option<SocketAddr>),
+    Ask(Slot, Option<SocketAddr>),
     /// The node, or the cluster, cannot execute the request at the moment.
     Later,
 }
@@ -28,6 +29,7 @@ pub(crate) struct Redirected {
     /// The node.
     pub from: InstanceKey,
     pub to: Redirection,
+    pub verb: Verb,
     pub bytes: Box<[u8]>,
     /// The reply of the node.
     pub reply: Box<[u8]>,
@@ -93,7 +95,7 @@ impl Redirection {
         Some(if moved {
             Self::Moved(slot, to)
         } else {
-            Self::Ask(to)
+            Self::Ask(slot, to)
         })
     }
 }
@@ -133,7 +135,7 @@ mod tests {
             ),
             (
                 "-ASK 3999 127.0.0.1:6381\r\n",
-                Redirection::Ask(to("127.0.0.1:6381")),
+                Redirection::Ask(slot, to("127.0.0.1:6381")),
             ),
             ("-TRYAGAIN Multiple keys\r\n", Redirection::Later),
             ("-CLUSTERDOWN Hash slot not served\r\n", Redirection::Later),

@@ -7,6 +7,7 @@ use super::failure::Failure;
 use super::link::Link;
 use super::redirection::{Redirection, Start};
 use super::request::Request;
+use super::verb::Verb;
 
 /// The longest reply that must be read whole (an auth result, a handshake reply, TRACKINGINFO,
 /// CLUSTER SLOTS).
@@ -72,14 +73,16 @@ impl Link {
 
     #[cold]
     fn redirects(&self, request: &Request, rest: &[u8]) -> bool {
-        request.kind.is_counted() && self.redirection(rest) != Start::Other
+        request.kind.is_counted() && self.redirection(request.verb, rest) != Start::Other
     }
 
     /// Reads the start of a reply. Only a Redis Cluster redirects; a single server's LOADING and
-    /// MASTERDOWN go to the client.
-    pub(crate) fn redirection(&self, rest: &[u8]) -> Start {
+    /// MASTERDOWN go to the client. So does what may be the error of a script, which was executed.
+    pub(crate) fn redirection(&self, verb: Verb, rest: &[u8]) -> Start {
+        let script = verb == Verb::Script;
         match Redirection::read(rest, self.address) {
-            Start::Redirection(Redirection::Later, _) if !self.clustered => Start::Other,
+            Start::Redirection(..) if script && !self.clustered => Start::Other,
+            Start::Redirection(Redirection::Later, _) if script || !self.clustered => Start::Other,
             Start::Unknown if !self.clustered && !rest.starts_with(b"-MOVED ") => Start::Other,
             start => start,
         }

@@ -121,7 +121,8 @@ pub(crate) struct Request {
     /// The position of its first byte in all bytes ever queued for the link: compared with the
     /// link's count of sent bytes, it tells whether the server may have seen the request.
     pub start: u64,
-    /// When the request arrived, and when it was queued for the link, on the clock of [`Requests`].
+    /// When the request arrived, and when it was queued for the link or first held, on the clock of
+    /// [`Requests`].
     pub arrived: u32,
     /// See `arrived`.
     pub queued: u32,

@@ -153,9 +153,10 @@ impl Nodes {
             .map_or_else(Millis::default, |at| at.after(pause))
     }
 
-    /// The slots are asked for on this link.
-    pub(crate) fn ask(&mut self, on: LinkKey, now: Millis) {
-        (self.asked, self.asked_at, self.stale) = (Some(on), Some(now), false);
+    /// The slots are asked for on this link; without one, they are asked for later.
+    pub(crate) fn ask(&mut self, on: Option<LinkKey>, now: Millis) {
+        (self.asked, self.asked_at) = (on, Some(now));
+        self.stale &= on.is_none();
     }
 
     /// The question has an answer, or its link has ended. Returns whether it was outstanding.

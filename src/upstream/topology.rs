@@ -82,8 +82,6 @@ fn ip_among(metadata: &[u8]) -> Option<IpAddr> {
 pub(crate) struct ClusterInfo {
     /// The node considers the cluster able to serve requests.
     pub is_ok: bool,
-    /// Grows with each failover and each change of a slot's node.
-    pub epoch: u64,
 }
 
 impl ClusterInfo {
@@ -96,7 +94,6 @@ impl ClusterInfo {
         };
         Some(Self {
             is_ok: value("cluster_state")? == "ok",
-            epoch: value("cluster_current_epoch")?.parse().ok()?,
         })
     }
 }
@@ -125,12 +122,6 @@ mod tests {
     #[test]
     fn info_says_whether_the_cluster_is_ok() {
         let info = b"$54\r\ncluster_state:ok\r\ncluster_current_epoch:6\r\nx:1\r\ny:22\r\n\r\n";
-        assert_eq!(
-            ClusterInfo::read(info),
-            Some(ClusterInfo {
-                is_ok: true,
-                epoch: 6
-            })
-        );
+        assert_eq!(ClusterInfo::read(info), Some(ClusterInfo { is_ok: true }));
     }
 }

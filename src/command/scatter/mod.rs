@@ -102,19 +102,9 @@ pub fn rule(frame: &[u8], cross_slot: CrossSlot) -> Rule {
     }
 }
 
-/// Whether one node cannot answer a request without keys for the cluster.
-pub fn needs_all(frame: &[u8]) -> bool {
-    const OTHERS: [&[u8]; 6] = [
-        b"cluster",
-        b"asking",
-        b"scan",
-        b"clusterscan",
-        b"wait",
-        b"waitaof",
-    ];
-    let name = Args::new(frame).next().unwrap_or_default();
-    let other = |it: &&[u8]| it.eq_ignore_ascii_case(name);
-    OTHERS.iter().any(other) || table::of_every_primary(Args::new(frame)).is_some()
+/// Whether every primary executes a request, which has no keys.
+pub fn is_for_all(frame: &[u8]) -> bool {
+    table::of_every_primary(Args::new(frame)).is_some()
 }
 
 /// The parts of a request with keys in several slots.

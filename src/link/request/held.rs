@@ -2,7 +2,8 @@
 
 use std::collections::VecDeque;
 
-use super::{Fifo, Kind, Reply, Requests};
+use super::{Fifo, Kind, Reason, Reply, Requests};
+use crate::command::keys::slot_of;
 use crate::command::slot::Slot;
 use crate::store::key::ClientKey;
 use crate::store::time::Millis;
@@ -18,8 +19,6 @@ pub(crate) struct Held {
     pub bytes: Box<[u8]>,
     /// The reply for its client when it has waited long enough.
     pub reply: Box<[u8]>,
-    /// When it began to wait.
-    pub since: Millis,
     /// When it is sent again.
     pub due: Millis,
     /// The record of an earlier request of the same client for the same slot, which was sent again:
@@ -27,10 +26,38 @@ pub(crate) struct Held {
     pub behind: Option<u32>,
 }
 
+impl Held {
+    pub(crate) fn new(index: u32, client: ClientKey, bytes: &[u8], reply: &[u8]) -> Self {
+        Self {
+            index,
+            client,
+            slot: slot_of(bytes),
+            bytes: bytes.into(),
+            reply: reply.into(),
+            due: Millis::default(),
+            behind: None,
+        }
+    }
+}
+
 impl Requests {
-    /// Holds a request that has left its link's queue.
+    /// Holds a request that is in no link's queue. Its time counts from the first call.
     pub(crate) fn hold(&mut self, held: Held) {
+        let clock = self.clock;
+        if let Some(record) = self.get_mut(held.index)
+            && !record.retried.has(Reason::Held)
+        {
+            record.retried = record.retried.and(Reason::Held);
+            record.queued = clock;
+        }
         self.held.push_back(held);
+    }
+
+    /// How long ago a request was first held, ms.
+    pub(crate) fn held_ms(&self, held: &Held) -> u64 {
+        let record = self.get(held.index);
+        let us = record.map_or(0, |record| self.clock.wrapping_sub(record.queued));
+        u64::from(us / 1_000)
     }
 
     /// Adds a record at the end of a client's queue, and to no link's.

@@ -15,6 +15,8 @@ pub(crate) enum Reason {
     LateReply = 2,
     /// Its link was lost.
     LinkLost = 4,
+    /// No node of a Redis Cluster executed it: [`Request::queued`] says since when.
+    Held = 8,
 }
 
 /// The bits from here on count redirections.

@@ -1,6 +1,7 @@
 //! Client to dedicated link: requests, and which of their replies change what the link holds.
 
 use crate::command::client::redirect_of;
+use crate::command::keys::slot_of;
 use crate::command::{Answer, Dedicated, Plan, Session, denied};
 use crate::resp::{Args, write};
 
@@ -12,7 +13,6 @@ use crate::proxy::dedicated::transaction::NOT_INSIDE;
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
-use crate::proxy::nodes::redirect::slot_of;
 use crate::session::client::{Flag, Hold};
 use crate::store::key::ClientKey;
 

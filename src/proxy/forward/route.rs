@@ -109,11 +109,7 @@ impl Machine {
                 self.at_barrier(key);
                 return Err(Refusal::Later);
             }
-            let fit = connection.is_ready()
-                && !connection.is_busy()
-                && connection.is_open()
-                && !connection.is_late(self.now);
-            if fit
+            if connection.is_fit(self.now)
                 && !(client.is(Flag::RetriedElsewhere)
                     && self.upstreams.has_no_recent_retry(client.pool, self.now))
             {

@@ -10,7 +10,6 @@ use crate::link::request::Held;
 use crate::proxy::deliver::unanswered::End;
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
-use crate::proxy::nodes::redirect::slot_of;
 use crate::session::client::Hold;
 use crate::store::key::ClientKey;
 use crate::store::time::Millis;
@@ -29,10 +28,6 @@ impl Machine {
             && let Some(instance) = self.upstreams.instance_of(pool)
         {
             self.upstreams.doubt_slots(instance);
-            // The slots are asked for on a link.
-            if self.upstreams.shared_links(pool).is_empty() {
-                self.open_shared(pool);
-            }
         }
         if let Some(client) = self.clients.get_mut(held.client) {
             client.hold.set(Hold::BARRIER);
@@ -56,16 +51,7 @@ impl Machine {
         let kind = kind_of(client);
         client.in_flight += 1;
         let index = self.requests.push_held(&mut client.fifo, key, kind);
-        self.hold(Held {
-            index,
-            client: key,
-            slot: slot_of(frame),
-            bytes: frame.into(),
-            reply: reply.into(),
-            since: self.now,
-            due: self.now,
-            behind: None,
-        });
+        self.hold(Held::new(index, key, frame, &reply));
         Handled::Yes
     }
 
@@ -79,16 +65,7 @@ impl Machine {
             .requests
             .client_of_part(index)
             .unwrap_or(request.client);
-        self.hold(Held {
-            index,
-            client,
-            slot: slot_of(bytes),
-            bytes: bytes.into(),
-            reply: error.into(),
-            since: self.now,
-            due: self.now,
-            behind: None,
-        });
+        self.hold(Held::new(index, client, bytes, error));
     }
 
     /// Sends the requests that are due again, in the order in which they began to wait.
@@ -111,7 +88,7 @@ impl Machine {
                 held.due = self.now.after(BEHIND_MS);
             } else if self.now < held.due {
                 // It goes on waiting.
-            } else if self.now.since(held.since) >= self.settings.cluster_hold_ms {
+            } else if self.requests.held_ms(&held) >= self.settings.cluster_hold_ms {
                 self.answer_lost(held.index, &held.reply, End::Error);
                 continue;
             } else if self.send_held(&held) {
@@ -126,7 +103,7 @@ impl Machine {
     }
 
     fn send_held(&mut self, held: &Held) -> bool {
-        if held.slot.is_none() && scatter::needs_all(&held.bytes) {
+        if held.slot.is_none() && scatter::is_for_all(&held.bytes) {
             return self.send_held_to_all(held);
         }
         let to = self.node_of(held.client, held.slot);

@@ -1,14 +1,16 @@
 //! Requests that their node sends away: MOVED and ASK name the node that executes them.
 
 use std::mem;
+use std::net::SocketAddr;
 
-use crate::command::keys::{self, Slots};
+use crate::command::keys::slot_of;
 use crate::command::slot::Slot;
 use crate::link::failure::Failure;
 use crate::link::link::Link;
 use crate::link::redirection::{Redirected, Redirection, Start};
 use crate::link::request::{Held, Kind};
 use crate::link::stall::Stall;
+use crate::link::verb::Verb;
 use crate::proxy::deliver::retry::first_unanswered;
 use crate::proxy::deliver::unanswered::End;
 use crate::proxy::machine::Machine;
@@ -44,7 +46,7 @@ impl Machine {
         if !link.at_redirection(head, bytes) {
             return Ok(None);
         }
-        let (to, len) = match link.redirection(bytes) {
+        let (to, len) = match link.redirection(head.verb, bytes) {
             Start::Other => return Ok(None),
             Start::Unknown => {
                 link.collect(bytes)?;
@@ -73,17 +75,15 @@ impl Machine {
             return Ok(None);
         };
         let head = self.requests.get(link.fifo.head);
-        if !head.is_some_and(|head| link.at_redirection(head, bytes)) {
+        let Some(head) = head.filter(|head| link.at_redirection(head, bytes)) else {
             return Ok(None);
-        }
-        let of = link.instance;
-        match link.redirection(bytes) {
-            Start::Redirection(Redirection::Moved(slot, to), len) => {
+        };
+        match link.redirection(head.verb, bytes) {
+            Start::Redirection(Redirection::Moved(..) | Redirection::Ask(..), len) => {
+                let of = link.instance;
                 self.upstreams.doubt_slots(of);
-                to.and_then(|to| self.upstreams.slot_moved(of, slot, to));
                 Ok(Some((len, MOVED_AWAY)))
             }
-            Start::Redirection(Redirection::Ask(_), len) => Ok(Some((len, MOVED_AWAY))),
             Start::Unknown => {
                 link.collect(bytes)?;
                 Ok(Some((bytes.len(), b"")))
@@ -144,65 +144,82 @@ impl Machine {
         link.traffic.reply_bytes += line.len() as u64;
         link.leave_head(&mut self.requests, (kind, verb));
         link.stall = Stall::None;
-        let owner = link.owner();
-        self.work.push(Work::ReplyArrived(owner));
-        let reply = match bytes {
-            Some(_) => line,
-            None => NOT_KEPT,
+        self.work.push(Work::ReplyArrived(link.owner()));
+        let reply = match (&bytes, to) {
+            (None, Redirection::Moved(..) | Redirection::Ask(..)) => NOT_KEPT,
+            _ => line,
         };
         let redirected = Redirected {
             index,
             client,
             from,
             to,
+            verb,
             bytes: bytes.unwrap_or_default(),
             reply: reply.into(),
         };
         self.work.push(Work::Redirect(Box::new(redirected)));
     }
 
-    /// Sends a request to the node that executes it.
-    pub(in crate::proxy) fn send_to_other_node(&mut self, it: Redirected) {
-        if !self.clients.contains(it.client) {
+    /// Sends a request to the node that executes it, or holds it.
+    pub(in crate::proxy) fn send_to_other_node(&mut self, it: &Redirected) {
+        let (to, asking) = match it.to {
+            Redirection::Moved(slot, to) => (Some((slot, to)), false),
+            Redirection::Ask(slot, to) => (Some((slot, to)), true),
+            Redirection::Later => (None, false),
+        };
+        let own = slot_of(&it.bytes);
+        // The text is the server's own: no client can choose the error of such a command.
+        let certain = it.verb == Verb::Plain && to.is_some_and(|(slot, _)| own == Some(slot));
+        let other = to.is_some_and(|(slot, _)| own.is_some_and(|own| own != slot));
+        let foreign = other || !certain && !self.upstreams.is_clustered(it.from);
+        if foreign || it.bytes.is_empty() || !self.clients.contains(it.client) {
             return self.answer_lost(it.index, &it.reply, End::Error);
         }
         self.note_clustered(it.from);
-        let (to, asking) = match it.to {
-            Redirection::Moved(slot, to) => {
-                self.upstreams.doubt_slots(it.from);
-                let to = to.and_then(|to| self.upstreams.slot_moved(it.from, slot, to));
-                self.stats.counters.redirected_moved += 1;
-                (to, false)
-            }
-            Redirection::Ask(to) => {
-                self.stats.counters.redirected_ask += 1;
-                (to.and_then(|to| self.upstreams.node_at(it.from, to)), true)
-            }
-            Redirection::Later => (None, false),
+        let node = match to {
+            Some((slot, Some(to))) => self.node_named(it, slot, to, (certain, asking)),
+            _ => None,
         };
-        if it.bytes.is_empty() {
-            return self.answer_lost(it.index, &it.reply, End::Error);
-        }
-        let record = self.requests.get_mut(it.index);
-        let often = record.is_none_or(|record| {
+        let script = it.verb == Verb::Script;
+        let often = self.requests.get_mut(it.index).is_none_or(|record| {
             record.retried = record.retried.redirected();
             record.retried.redirections() > REDIRECTIONS_MAX
         });
-        let slot = slot_of(&it.bytes);
-        let waits = self.requests.holds(it.client, slot);
-        let to = to.filter(|_| !often && !waits);
-        let sent = to.is_some_and(|to| self.resend(it.index, it.client, to, &it.bytes, asking));
-        if !sent {
-            self.hold(Held {
-                index: it.index,
-                client: it.client,
-                slot,
-                bytes: it.bytes,
-                reply: it.reply,
-                since: self.now,
-                due: self.now,
-                behind: None,
-            });
+        let waits = self.requests.holds(it.client, own);
+        let node = node.filter(|_| !often && !waits);
+        if node.is_some_and(|to| self.resend(it.index, it.client, to, &it.bytes, asking)) {
+            return;
+        }
+        let reply = if to.is_some() { MOVED_AWAY } else { &it.reply };
+        match script {
+            // It may have been executed.
+            true => self.answer_lost(it.index, reply, End::Error),
+            false => self.hold(Held::new(it.index, it.client, &it.bytes, reply)),
+        }
+    }
+
+    /// The node that a redirection names. `certain`: the redirection is the server's own. Else only
+    /// a known node is accepted, because a script may have chosen the text.
+    fn node_named(
+        &mut self,
+        it: &Redirected,
+        slot: Slot,
+        to: SocketAddr,
+        (certain, asking): (bool, bool),
+    ) -> Option<InstanceKey> {
+        let counters = &mut self.stats.counters;
+        match asking {
+            true => counters.redirected_ask += 1,
+            false => counters.redirected_moved += 1,
+        }
+        if !asking {
+            self.upstreams.doubt_slots(it.from);
+        }
+        match (certain, asking) {
+            (true, false) => self.upstreams.slot_moved(it.from, slot, to),
+            (true, true) => self.upstreams.node_at(it.from, to),
+            (false, _) => self.upstreams.known_node(it.from, to),
         }
     }
 
@@ -232,13 +249,5 @@ impl Machine {
         self.links.append(on, bytes);
         self.stats.counters.asked_again += 1;
         true
-    }
-}
-
-/// The slot of a request's keys, if it is one.
-pub(in crate::proxy) fn slot_of(frame: &[u8]) -> Option<Slot> {
-    match keys::slots(frame) {
-        Slots::One(slot) => Some(slot),
-        Slots::None | Slots::Several | Slots::Unknown => None,
     }
 }

@@ -2,10 +2,10 @@
 
 use crate::command::ErrorReply;
 use crate::command::keys::{self, Slots};
-use crate::command::scatter;
 use crate::command::slot::Slot;
-use crate::proxy::forward::route::{LINK_OUTBOUND_BYTES_MAX, Refusal};
+use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
+use crate::proxy::nodes::scatter::is_dispatched;
 use crate::resp::Args;
 use crate::session::client::{Client, Hold};
 use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
@@ -52,7 +52,7 @@ impl Machine {
         }
         let slot = match keys::slots(frame) {
             Slots::One(slot) => Some(slot),
-            Slots::None if scatter::needs_all(frame) => return Err(Refusal::Later),
+            Slots::None if is_dispatched(frame) => return Err(Refusal::Later),
             Slots::None | Slots::Unknown => channel_slot(frame),
             // Only `dispatch` splits a request.
             Slots::Several => return Err(Refusal::Later),
@@ -76,11 +76,10 @@ impl Machine {
         key: ClientKey,
         frame: &[u8],
     ) -> Result<PoolKey, Refusal> {
-        let slot = match keys::slots(frame) {
-            Slots::One(slot) => Some(slot),
-            Slots::None | Slots::Unknown => None,
-            Slots::Several => return Err(Refusal::Error(ErrorReply::CROSS_SLOT)),
-        };
+        if keys::slots(frame) == Slots::Several {
+            return Err(Refusal::Error(ErrorReply::CROSS_SLOT));
+        }
+        let slot = keys::slot_of(frame);
         let Some((node, client)) = self.node_of(key, slot).zip(self.clients.get(key)) else {
             return Err(Refusal::Later);
         };
@@ -93,6 +92,28 @@ impl Machine {
         let nodes = self.upstreams.nodes_at(pool);
         let serves = slot.and_then(|slot| nodes?.of_slot(slot));
         serves.or_else(|| self.upstreams.instance_of(pool))
+    }
+
+    /// Were the client's links chosen for the present slots? If not, it chooses new ones when nothing
+    /// of it is in flight.
+    pub(super) fn renew_lanes(&mut self, key: ClientKey) -> Result<(), Refusal> {
+        let Some(client) = self.clients.get(key) else {
+            return Err(Refusal::Later);
+        };
+        let version = self.upstreams.nodes_at(client.pool).map(|it| it.version());
+        let version = version.unwrap_or_default();
+        if client.has_lanes_for(version) {
+            return Ok(());
+        }
+        // A request in flight may be for a slot that has moved.
+        if !self.at_barrier(key) {
+            return Err(Refusal::Later);
+        }
+        self.admit_or_ask(key)?;
+        if let Some(client) = self.clients.get_mut(key) {
+            client.renew_lanes(version);
+        }
+        Ok(())
     }
 
     /// Chooses the client's link to a node.
@@ -117,15 +138,8 @@ impl Machine {
                 }
                 return self.with_room(key, link);
             }
-            let fit = connection.is_ready()
-                && !connection.is_busy()
-                && connection.is_open()
-                && !connection.is_late(self.now);
-            if fit {
-                return match connection.outbound.len() <= LINK_OUTBOUND_BYTES_MAX {
-                    true => Ok(link),
-                    false => self.with_room(key, link),
-                };
+            if connection.is_fit(self.now) {
+                return self.with_room(key, link);
             }
         }
         self.admit_or_ask(key)?;

@@ -5,7 +5,6 @@ use crate::command::slot::Slot;
 use crate::command::{Dedicated, ErrorReply, Plan};
 use crate::link::request::{Held, Kind, Part, PartEnd, Scattered};
 use crate::proxy::forward::answer::{Handled, kind_of};
-use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
 use crate::resp::Args;
 use crate::store::chunk::ChunkList;
@@ -54,15 +53,7 @@ impl Machine {
 
     /// Handles a request, unless one node executes it.
     fn scatter(&mut self, key: ClientKey, frame: &[u8]) -> Option<Handled> {
-        let name = Args::new(frame).next().unwrap_or_default();
-        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
-        let refused = match () {
-            () if is("cluster") || is("asking") => Some(NO_CLUSTER),
-            () if is("scan") || is("clusterscan") => Some(NO_SCAN),
-            () if is("wait") || is("waitaof") => Some(NO_WAIT),
-            () => None,
-        };
-        if let Some(error) = refused {
+        if let Some(error) = refusal(frame) {
             self.reply_error(key, &error);
             return Some(Handled::Yes);
         }
@@ -82,9 +73,6 @@ impl Machine {
                 Some(self.send_parts(key, merge, &parts))
             }
             Rule::Slots(split) => {
-                if let Err(refusal) = self.renew_lanes(key) {
-                    return Some(self.refuse(key, refusal));
-                }
                 let parts: Vec<(Slot, Box<[u8]>)> = split
                     .parts()
                     .map(|(slot, frame)| (slot, frame.into()))
@@ -150,16 +138,7 @@ impl Machine {
             self.requests.add_part(part, request, index);
             let to = self.node_of(key, Some(slot));
             if !to.is_some_and(|to| self.resend(part, key, to, frame, false)) {
-                self.hold(Held {
-                    index: part,
-                    client: key,
-                    slot: Some(slot),
-                    bytes: frame.into(),
-                    reply: not_served.as_slice().into(),
-                    since: self.now,
-                    due: self.now,
-                    behind: None,
-                });
+                self.hold(Held::new(part, key, frame, &not_served));
             }
         }
     }
@@ -192,25 +171,21 @@ impl Machine {
             .release_parked(&mut self.requests, whole.client);
         self.mark_ready(whole.client);
     }
+}
 
-    /// Can a request of this client be sent to any node? See `link_to_node`.
-    pub(super) fn renew_lanes(&mut self, key: ClientKey) -> Result<(), Refusal> {
-        let Some(client) = self.clients.get(key) else {
-            return Err(Refusal::Later);
-        };
-        let version = self.upstreams.nodes_at(client.pool).map(|it| it.version());
-        let version = version.unwrap_or_default();
-        if client.has_lanes_for(version) {
-            return Ok(());
-        }
-        // A request in flight may be for a slot that has moved.
-        if !self.at_barrier(key) {
-            return Err(Refusal::Later);
-        }
-        self.admit_or_ask(key)?;
-        if let Some(client) = self.clients.get_mut(key) {
-            client.renew_lanes(version);
-        }
-        Ok(())
+/// Is a command handled by `dispatch_to_nodes`, although it has no keys?
+pub(super) fn is_dispatched(frame: &[u8]) -> bool {
+    refusal(frame).is_some() || scatter::is_for_all(frame)
+}
+
+/// The error for a command that no node gets.
+fn refusal(frame: &[u8]) -> Option<ErrorReply> {
+    let name = Args::new(frame).next()?;
+    let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
+    match () {
+        () if is("cluster") || is("asking") => Some(NO_CLUSTER),
+        () if is("scan") => Some(NO_SCAN),
+        () if is("wait") || is("waitaof") => Some(NO_WAIT),
+        () => None,
     }
 }

@@ -18,6 +18,19 @@ impl Machine {
     /// Asks for the slots of the clusters that are due.
     pub(in crate::proxy) fn ask_slots(&mut self) {
         for on in self.upstreams.topologies_due(&self.links, self.now) {
+            let on = match on {
+                Ok(on) => on,
+                // A link is opened for requests that wait for the answer.
+                Err(Some(pool)) if self.requests.held() > 0 => {
+                    if !self.upstreams.is_in_backoff(pool, self.now)
+                        && self.upstreams.shared_links(pool).is_empty()
+                    {
+                        self.open_shared(pool);
+                    }
+                    continue;
+                }
+                Err(_) => continue,
+            };
             let questions: [&[&[u8]]; 2] = [&[b"CLUSTER", b"INFO"], &[b"CLUSTER", b"SLOTS"]];
             (self.links).ask_all(&mut self.requests, on, Kind::Slots, &questions, self.now);
         }

@@ -2,14 +2,13 @@
 //! executes the transaction, so MULTI and the commands before that one are answered here. They are
 //! sent in front of that command, on a dedicated link to that node.
 
-use crate::command::keys::{self, Slots};
+use crate::command::keys::{self, Slots, slot_of};
 use crate::command::{Answer, Dedicated, ErrorReply, Plan, Session};
 use crate::link::request::Kind;
 use crate::link::verb::Verb;
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
-use crate::proxy::nodes::redirect::slot_of;
-use crate::resp::write;
+use crate::resp::{Args, write};
 use crate::session::client::{Hold, OpenedMulti};
 use crate::store::key::{ClientKey, InstanceKey};
 
@@ -43,7 +42,7 @@ impl Machine {
 
     /// Answers MULTI, if it needs no link yet.
     pub(in crate::proxy) fn open_multi(&mut self, key: ClientKey, frame: &[u8]) -> Option<Handled> {
-        let one_word = crate::resp::Args::new(frame).len() == 1;
+        let one_word = Args::new(frame).len() == 1;
         if !one_word || !self.is_clustered(key) {
             return None;
         }
@@ -138,9 +137,7 @@ impl Machine {
         if !self.is_clustered(key) {
             return None;
         }
-        let Slots::One(slot) = keys::slots(frame) else {
-            return None;
-        };
+        let slot = slot_of(frame)?;
         let node = self.node_of(key, Some(slot))?;
         let own = self.links.get(self.clients.get(key)?.link)?.instance;
         (node != own).then_some(node)

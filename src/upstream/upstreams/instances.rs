@@ -74,6 +74,7 @@ impl Upstreams {
                 instance.draining_since = instance.draining_since.or(Some(now));
                 changes.gone.insert(key);
                 changes.draining.insert(key);
+                changes.gone.extend(self.lose_cluster(key, now));
             }
         }
         if new.is_none() {

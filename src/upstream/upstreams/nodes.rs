@@ -82,13 +82,20 @@ impl Upstreams {
         self.pool(access, db, protocol)
     }
 
+    /// The node at this address, if it is known.
+    pub(crate) fn known_node(&self, of: InstanceKey, address: SocketAddr) -> Option<InstanceKey> {
+        let mut all = self.nodes_around(of)?.all();
+        let node = all.find(|node| node.address == address)?;
+        Some(node.instance)
+    }
+
     /// The node at this address, which is added if it is not known.
     pub(crate) fn node_at(&mut self, of: InstanceKey, address: SocketAddr) -> Option<InstanceKey> {
-        let whole = self.cluster_around(of);
-        let nodes = self.instances.get(whole)?.nodes.as_deref()?;
-        if let Some(known) = nodes.all().find(|node| node.address == address) {
-            return Some(known.instance);
+        if let Some(known) = self.known_node(of, address) {
+            return Some(known);
         }
+        let whole = self.cluster_around(of);
+        self.nodes_around(whole)?;
         let instance = self.new_node(whole, address)?;
         let added = self
             .nodes_around_mut(whole)?
@@ -184,36 +191,56 @@ impl Upstreams {
         };
         let left = nodes.replace(all, topology.map.clone(), version);
         self.topologies += 1;
-        for &key in &left {
-            if let Some(instance) = self.instances.get_mut(key) {
-                instance.gone = true;
-                instance.draining_since = instance.draining_since.or(Some(now));
-            }
-        }
+        self.lose_nodes(&left, now);
         if let Some(instance) = self.instances.get_mut(whole) {
             instance.nodes_at.clone_from(&topology.primaries);
         }
         left
     }
 
-    /// The links on which the slots are to be asked for now: one for each cluster.
-    pub(crate) fn topologies_due(&mut self, links: &Links, now: Millis) -> Vec<LinkKey> {
-        if !self.any_clustered() {
-            return Vec::new();
+    /// These nodes serve nobody any more.
+    fn lose_nodes(&mut self, lost: &HashSet<InstanceKey>, now: Millis) {
+        for &key in lost {
+            if let Some(instance) = self.instances.get_mut(key) {
+                instance.gone = true;
+                instance.draining_since = instance.draining_since.or(Some(now));
+            }
         }
+    }
+
+    /// A cluster is removed from the registry. Returns its nodes, which are removed, too.
+    pub(super) fn lose_cluster(&mut self, key: InstanceKey, now: Millis) -> HashSet<InstanceKey> {
+        let nodes = self.instances.get(key).and_then(|it| it.nodes.as_deref());
+        let all = nodes.map(|nodes| nodes.all().map(|node| node.instance).collect());
+        let all: HashSet<InstanceKey> = all.unwrap_or_default();
+        self.lose_nodes(&all, now);
+        all
+    }
+
+    /// The clusters whose slots are to be asked for now, and the links on which; without a link, a
+    /// pool in which one may be opened.
+    pub(crate) fn topologies_due(
+        &mut self,
+        links: &Links,
+        now: Millis,
+    ) -> Vec<Result<LinkKey, Option<PoolKey>>> {
         let due = self.instances.iter().filter_map(|(key, instance)| {
-            let nodes = instance.nodes.as_deref()?;
+            let nodes = instance.nodes.as_deref().filter(|_| !instance.gone)?;
             (now >= nodes.ask_at()).then_some(key)
         });
         let due: Vec<InstanceKey> = due.collect();
-        let mut on = Vec::new();
+        let mut on = Vec::with_capacity(due.len());
         for key in due {
-            if let Some(link) = self.link_to_ask(key, links, now) {
-                on.push(link);
-                if let Some(nodes) = self.nodes_around_mut(key) {
-                    nodes.ask(link, now);
-                }
+            let link = self.link_to_ask(key, links, now);
+            if let Some(nodes) = self.nodes_around_mut(key) {
+                nodes.ask(link, now);
             }
+            let pool = || {
+                self.pools
+                    .iter()
+                    .find(|(pool, it)| it.clients > 0 && self.instance_of(*pool) == Some(key))
+            };
+            on.push(link.ok_or_else(|| pool().map(|(pool, _)| pool)));
         }
         on
     }
@@ -241,7 +268,7 @@ impl Upstreams {
         if !self.any_clustered() {
             return None;
         }
-        let all = self.instances.iter();
+        let all = self.instances.iter().filter(|(_, it)| !it.gone);
         all.filter_map(|(_, it)| Some(it.nodes.as_deref()?.ask_at()))
             .min()
     }
