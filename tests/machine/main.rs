@@ -31,6 +31,7 @@ mod memory;
 mod moves;
 mod paused_writes;
 mod permissions;
+mod redis_cluster;
 mod session_changes;
 mod slow_readers;
 mod tenant_limits;
