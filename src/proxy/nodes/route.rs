@@ -94,8 +94,8 @@ impl Machine {
         serves.or_else(|| self.upstreams.instance_of(pool))
     }
 
-    /// Were the client's links chosen for the present slots? If not, it chooses new ones when nothing
-    /// of it is in flight.
+    /// Were the client's links chosen for the present slots? If not, it chooses new ones when
+    /// nothing of it is in flight.
     pub(super) fn renew_lanes(&mut self, key: ClientKey) -> Result<(), Refusal> {
         let Some(client) = self.clients.get(key) else {
             return Err(Refusal::Later);
