@@ -51,6 +51,7 @@ pub mod slot;
 mod table;
 #[cfg(test)]
 mod tests;
+pub mod timeout;
 mod writes;
 
 pub use answer::{Answer, View, answer};
