@@ -4,4 +4,5 @@
 pub(crate) mod effect;
 pub(crate) mod exec_scanner;
 pub(crate) mod pin;
+pub(crate) mod repeat;
 pub(crate) mod watches;

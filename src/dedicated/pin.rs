@@ -1,6 +1,7 @@
 //! The state that a dedicated link holds for its client, which replies change.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::Arc;
 
 use crate::command::Topic;
@@ -9,6 +10,7 @@ use crate::resp::Protocol;
 
 use crate::dedicated::effect::Effect;
 use crate::dedicated::exec_scanner::ExecScanner;
+use crate::dedicated::repeat::{Repeat, Transaction};
 use crate::dedicated::watches::Watches;
 use crate::link::credential::Credential;
 use crate::link::verb::Verb;
@@ -75,6 +77,8 @@ pub(crate) struct Pin {
     pub borrowed: bool,
     /// The slot for which a client of a Redis Cluster got the link.
     pub slot: Option<Slot>,
+    /// What another node executes if the slot moves.
+    pub repeat: Repeat,
     /// The tenant for which it counts as dedicated.
     pub tenant: TenantSlot,
     /// The shared link that the client used before: it may carry some of the client's writes.
@@ -164,6 +168,32 @@ impl Pin {
         self.watched.clear();
         self.effects.clear();
         self.effect_bytes = 0;
+        self.repeat = Repeat::Nothing;
+    }
+
+    /// Takes the commands of the transaction, if they are remembered.
+    pub(crate) fn take_transaction(&mut self) -> Option<Box<Transaction>> {
+        match mem::take(&mut self.repeat) {
+            Repeat::Transaction(mut transaction) => {
+                transaction.slot = self.slot;
+                Some(transaction)
+            }
+            other => {
+                self.repeat = other;
+                None
+            }
+        }
+    }
+
+    /// Does it hold nothing but a transaction that another link may execute as well?
+    pub(crate) fn is_movable(&self) -> bool {
+        let other = self.subscriptions() > 0
+            || self.tracking.is_some()
+            || self.monitor
+            || self.no_touch
+            || self.kept;
+        let plain = |(_, effect): &(u32, Effect)| matches!(effect, Effect::Write);
+        !other && self.changes.is_empty() && self.effects.iter().all(plain)
     }
 
     /// A request with this verb was sent.

@@ -75,6 +75,14 @@ impl Redirection {
         redirection.map_or(Start::Other, |it| Start::Redirection(it, end + 1))
     }
 
+    /// A complete reply that is one of these errors, of a node whose address is not known.
+    pub(crate) fn of_line(reply: &[u8]) -> Option<Self> {
+        match Self::read(reply, None) {
+            Start::Redirection(redirection, len) if len == reply.len() => Some(redirection),
+            _ => None,
+        }
+    }
+
     fn of(line: &str, from: Option<SocketAddr>) -> Option<Self> {
         let mut words = line.split(' ');
         let moved = match words.next()? {

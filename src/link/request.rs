@@ -32,7 +32,7 @@ use scattered::AllScattered;
 pub(crate) use held::Held;
 pub(crate) use kept::parked_size;
 pub(crate) use moves::{Reason, Retried};
-pub(crate) use scattered::{Part, PartEnd, Scattered};
+pub(crate) use scattered::{Part, PartEnd, Piece, Scattered, What};
 
 /// No record.
 pub(crate) const NIL: u32 = u32::MAX;
@@ -338,6 +338,14 @@ impl Requests {
             if fifo.head == NIL {
                 fifo.tail = NIL;
             }
+        }
+    }
+
+    /// A record that was taken out of its link's queue is about to join another's.
+    pub(crate) fn set_verb(&mut self, index: u32, verb: Verb) {
+        if let Some(record) = self.records.get_mut(index as usize) {
+            record.verb = verb;
+            self.untimed += usize::from(verb.is_untimed());
         }
     }
 

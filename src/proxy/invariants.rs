@@ -1,7 +1,7 @@
 //! Invariants between calls, checked after each call in debug builds.
 
 use crate::link::link::Link;
-use crate::link::request::{Kind, Reply};
+use crate::link::request::Reply;
 use crate::link::stall::{PAUSE_BYTES, Stall};
 use crate::proxy::machine::Machine;
 use crate::session::client::Flag;
@@ -114,7 +114,7 @@ impl Machine {
         );
         if link.is_dedicated() {
             for (_, request) in self.requests.of_link(link.fifo) {
-                let ours = matches!(request.kind, Kind::Permission(_) | Kind::Wait);
+                let ours = !request.kind.is_counted();
                 assert!(
                     ours || request.client == link.owner(),
                     "{key:?}: a request of another client"

@@ -116,6 +116,9 @@ impl Machine {
                 Work::Answered(on, kind, reply) => self.answered(on, kind, &reply),
                 Work::Suspect(on, kind) => self.suspect(on, kind),
                 Work::PartEnded(part, end) => self.part_ended(part, &end),
+                Work::Execute(client, record, transaction) => {
+                    self.execute(client, record, &transaction);
+                }
                 Work::Redirect(redirected) => self.send_to_other_node(&redirected),
                 Work::CloseRetired(link) => self.close_retired(link),
                 Work::CloseLink(link, why) => self.fail(link, &why),

@@ -5,6 +5,7 @@
 use std::collections::VecDeque;
 
 use crate::command::ErrorReply;
+use crate::dedicated::repeat::Transaction;
 use crate::link::failure::Failure;
 use crate::link::redirection::Redirected;
 use crate::link::request::{Kind, Part, PartEnd};
@@ -54,6 +55,8 @@ pub(super) enum Work {
     Suspect(LinkKey, ErrorKind),
     /// Merge a part of a client's request with the others.
     PartEnded(Part, PartEnd),
+    /// Send a transaction to another node of a Redis Cluster. The record is that of EXEC.
+    Execute(ClientKey, u32, Box<Transaction>),
     /// Send a request to another node of a Redis Cluster.
     Redirect(Box<Redirected>),
     /// Close a link that was retired, if nothing is in flight on it.

@@ -19,7 +19,7 @@ use crate::session::phase::{IllegalPhase, Phase};
 use crate::store::chunk::ChunkList;
 use crate::store::key::{AccountKey, LinkKey, PoolKey};
 use crate::store::time::{Millis, Tenths};
-pub(crate) use details::{Details, Former, OpenedMulti};
+pub(crate) use details::{Details, Former};
 
 /// Flow control: the reasons why a client's bytes are not decoded now, whatever its [`Phase`] is.
 /// Any bit stops decoding.

@@ -1,5 +1,7 @@
 //! A backend that is a Redis Cluster: two nodes; `bar` is on the first and `foo` on the second.
 
+mod moved;
+
 use elika::proxy::{ClientKey, Failure, LinkKey, Millis};
 
 use super::harness::{Worker, command};

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::{Fifo, Kind, Reason, Reply, Requests};
 use crate::command::keys::slot_of;
 use crate::command::slot::Slot;
+use crate::link::verb::Verb;
 use crate::store::key::ClientKey;
 use crate::store::time::Millis;
 
@@ -16,6 +17,8 @@ pub(crate) struct Held {
     pub client: ClientKey,
     /// The slot of its keys.
     pub slot: Option<Slot>,
+    /// What its reply changes on its link.
+    pub verb: Verb,
     pub bytes: Box<[u8]>,
     /// The reply for its client when it has waited long enough.
     pub reply: Box<[u8]>,
@@ -32,6 +35,7 @@ impl Held {
             index,
             client,
             slot: slot_of(bytes),
+            verb: Verb::Plain,
             bytes: bytes.into(),
             reply: reply.into(),
             due: Millis::default(),
@@ -42,8 +46,11 @@ impl Held {
 
 impl Requests {
     /// Holds a request that is in no link's queue. Its time counts from the first call.
-    pub(crate) fn hold(&mut self, held: Held) {
+    pub(crate) fn hold(&mut self, mut held: Held) {
         let clock = self.clock;
+        if let Some(piece) = self.transaction_of(held.index) {
+            held.slot = Some(piece.slot);
+        }
         if let Some(record) = self.get_mut(held.index)
             && !record.retried.has(Reason::Held)
         {

@@ -1,12 +1,15 @@
-//! Requests that several nodes of a Redis Cluster execute in parts. The client has one record,
-//! which is in no link's queue; each part has a record of its own, without a client.
+//! Requests that several nodes of a Redis Cluster execute in parts, and transactions that one node
+//! gets in one piece. The client has one record, which is in no link's queue; each part has a
+//! record of its own, without a client.
 
 use std::collections::HashMap;
 
 use slab::Slab;
 
-use super::Requests;
+use super::{Reason, Requests};
 use crate::command::scatter::Merge;
+use crate::command::slot::Slot;
+use crate::link::verb::Verb;
 use crate::store::key::ClientKey;
 
 /// The place of a part: its request, and its index there.
@@ -14,6 +17,13 @@ use crate::store::key::ClientKey;
 pub(crate) struct Part {
     request: usize,
     index: usize,
+}
+
+impl Part {
+    /// The part of the same request with this index.
+    pub(crate) fn with_index(self, index: usize) -> Self {
+        Self { index, ..self }
+    }
 }
 
 /// What became of a part.
@@ -30,7 +40,29 @@ pub(crate) struct Scattered {
     /// The client's record.
     pub record: u32,
     pub client: ClientKey,
-    pub merge: Merge,
+    pub what: What,
+}
+
+/// What the parts of a request are.
+#[derive(Debug)]
+pub(crate) enum What {
+    /// Requests to several nodes, whose replies are merged.
+    Merge(Merge),
+    /// MULTI, its commands and EXEC. The client gets the last reply.
+    Transaction(Box<Piece>),
+}
+
+/// A transaction that one node gets in one piece. It has one part.
+#[derive(Debug)]
+pub(crate) struct Piece {
+    pub slot: Slot,
+    pub bytes: Box<[u8]>,
+    /// The number of the replies to it.
+    pub replies: u32,
+    /// How often it was sent to another node.
+    pub redirections: u8,
+    /// Since when no node has executed it, on the clock of [`Requests`].
+    pub held: Option<u32>,
 }
 
 /// All such requests, and their parts by their records.
@@ -46,14 +78,14 @@ impl Requests {
         self.scattered.requests.len()
     }
 
-    /// Adds a request whose parts follow.
-    pub(crate) fn scatter(&mut self, scattered: Scattered) -> usize {
-        self.scattered.requests.insert(scattered)
+    /// Adds a request whose parts follow. Returns its first part.
+    pub(crate) fn scatter(&mut self, scattered: Scattered) -> Part {
+        let request = self.scattered.requests.insert(scattered);
+        Part { request, index: 0 }
     }
 
     /// A record is a part of a request.
-    pub(crate) fn add_part(&mut self, record: u32, request: usize, index: usize) {
-        let part = Part { request, index };
+    pub(crate) fn add_part(&mut self, record: u32, part: Part) {
         self.scattered.parts.insert(record, part);
     }
 
@@ -75,11 +107,50 @@ impl Requests {
         add: impl FnOnce(&mut Merge, usize),
     ) -> Option<Scattered> {
         let request = self.scattered.requests.get_mut(part.request)?;
-        add(&mut request.merge, part.index);
-        let complete = request.merge.is_complete();
-        let requests = &mut self.scattered.requests;
-        complete
-            .then(|| requests.try_remove(part.request))
-            .flatten()
+        let What::Merge(merge) = &mut request.what else {
+            return None;
+        };
+        add(merge, part.index);
+        let complete = merge.is_complete();
+        complete.then(|| self.end_scattered(part)).flatten()
+    }
+
+    /// The transaction that a part is, and its client.
+    pub(crate) fn piece(&mut self, part: Part) -> Option<(&mut Piece, ClientKey)> {
+        let request = self.scattered.requests.get_mut(part.request)?;
+        match &mut request.what {
+            What::Transaction(piece) => Some((piece, request.client)),
+            What::Merge(_) => None,
+        }
+    }
+
+    /// The part with this record, if it is a transaction.
+    pub(crate) fn transaction_of(&self, record: u32) -> Option<&Piece> {
+        let part = self.scattered.parts.get(&record)?;
+        match &self.scattered.requests.get(part.request)?.what {
+            What::Transaction(piece) => Some(piece),
+            What::Merge(_) => None,
+        }
+    }
+
+    /// Adds a record for a transaction that is about to be sent, to no queue. Returns it.
+    pub(crate) fn push_piece(&mut self, part: Part) -> Option<u32> {
+        let (piece, _) = self.piece(part)?;
+        let (replies, held) = (piece.replies, piece.held);
+        let record = self.push_part();
+        if let Some(it) = self.get_mut(record) {
+            (it.count, it.verb) = (replies, Verb::Exec);
+            if let Some(since) = held {
+                it.retried = it.retried.and(Reason::Held);
+                it.queued = since;
+            }
+        }
+        self.scattered.parts.insert(record, part);
+        Some(record)
+    }
+
+    /// Removes a request that has no parts any more.
+    pub(crate) fn end_scattered(&mut self, part: Part) -> Option<Scattered> {
+        self.scattered.requests.try_remove(part.request)
     }
 }

@@ -9,6 +9,7 @@ use crate::command::proxy_command;
 use crate::dedicated::effect::Effect;
 use crate::dedicated::exec_scanner::ExecScanner;
 use crate::dedicated::pin::Change;
+use crate::dedicated::repeat::Repeat;
 use crate::link::failure::Failure;
 use crate::link::frame::{Class, Destination, Frame};
 use crate::link::request::Kind;
@@ -29,7 +30,7 @@ impl Machine {
     ) -> Result<(), Failure> {
         let (mut bytes, mut pos) = (Cow::Borrowed(bytes), 0);
         while let Some(rest) = bytes.get(pos..).filter(|rest| !rest.is_empty()) {
-            if let Some((len, instead)) = self.moved_away(key, rest)? {
+            if let Some((len, instead)) = self.sent_away(key, rest)? {
                 let behind = rest.get(len..).unwrap_or_default();
                 (bytes, pos) = ([instead, behind].concat().into(), 0);
                 continue;
@@ -279,10 +280,14 @@ impl Machine {
             return;
         };
         let (good, queued) = (!frame.is_error(), pin.multi && frame.is_queued());
+        if !good && let Some(transaction) = pin.repeat.transaction_mut() {
+            transaction.failed = true;
+        }
         let place = pin.queued;
         pin.queued += u32::from(queued);
         match verb {
             Verb::Multi if good && !queued => pin.multi = true,
+            Verb::Multi if !pin.multi => pin.repeat = Repeat::Nothing,
             Verb::Exec => {
                 pin.scanner = ExecScanner::default();
                 if pin.multi {

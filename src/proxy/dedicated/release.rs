@@ -44,7 +44,9 @@ impl Machine {
         let Some(link) = self.links.get(key) else {
             return;
         };
-        if link.fifo.is_empty() || link.blocks() || !link.is_ready() {
+        // A node that leaves its cluster unblocks its clients.
+        let blocks = link.blocks() && !link.clustered;
+        if link.fifo.is_empty() || blocks || !link.is_ready() {
             self.fail(key, &Failure::Removed);
         } else {
             self.assign(key, link.role().retired());
@@ -93,6 +95,8 @@ impl Machine {
         let head = self.requests.get(link.fifo.head);
         let in_doubt = head.is_some_and(|head| head.start < link.sent);
         let torn = link.is_dedicated() && link.is_ready() && !link.scanner.at_start();
+        // The other nodes of a Redis Cluster go on: the client gets an error.
+        let in_doubt = in_doubt && !link.clustered;
         if !pin.holds() && !in_doubt && !torn {
             return;
         }

@@ -1,7 +1,6 @@
 //! Client to dedicated link: requests, and which of their replies change what the link holds.
 
 use crate::command::client::redirect_of;
-use crate::command::keys::slot_of;
 use crate::command::{Answer, Dedicated, Plan, Session, denied};
 use crate::resp::{Args, write};
 
@@ -66,31 +65,10 @@ impl Machine {
                 _ => self.pin_for(key, frame),
             };
             if let Err(refusal) = pin {
-                return self.refuse(key, refusal);
+                return self.hold_or_refuse(key, own, refusal, frame);
             }
         }
         self.send_dedicated(key, own, frame)
-    }
-
-    /// Gives a client a dedicated link on which this command can be executed.
-    pub(in crate::proxy) fn pin_for(
-        &mut self,
-        key: ClientKey,
-        frame: &[u8],
-    ) -> Result<(), Refusal> {
-        let pool = match self.is_clustered(key) {
-            true => self.pool_for(key, frame)?,
-            false => self
-                .clients
-                .get(key)
-                .map(|client| client.pool)
-                .unwrap_or_default(),
-        };
-        self.pin(key, pool)?;
-        if let Some(pin) = self.clients.pin_mut(key) {
-            pin.slot = slot_of(frame);
-        }
-        Ok(())
     }
 
     /// Is the client's instance down? A blocking command then waits in the wait queue: after an
@@ -115,13 +93,19 @@ impl Machine {
                 taken
             }
             Dedicated::Bypass(_) => self.send_for_one_request(key, frame),
-            Dedicated::Watch => self.watch(key, frame),
+            Dedicated::Watch => {
+                let taken = self.watch(key, frame);
+                self.end_stay(key);
+                taken
+            }
             // Commands of these kinds must not be queued by MULTI.
             _ if !self.is_outside(key) => Handled::Later,
             _ if self.clients.is_inside(key) => self.queue(key, Plan::Dedicated(own), frame),
             Dedicated::Subscribe(topic) => {
                 let count = argc.saturating_sub(1).max(1);
-                self.send(key, Verb::Confirm(topic), count, None, frame)
+                let taken = self.send(key, Verb::Confirm(topic), count, None, frame);
+                self.end_stay(key);
+                taken
             }
             Dedicated::Monitor => self.monitor(key, frame),
             Dedicated::ImportSource => self.import_source(key, frame),

@@ -195,7 +195,7 @@ impl Machine {
     }
 
     /// Makes the client share a link again. Nothing of it is in flight.
-    fn unpin(&mut self, key: ClientKey) {
+    pub(in crate::proxy) fn unpin(&mut self, key: ClientKey) {
         let Some(client) = self.clients.get_mut(key) else {
             return;
         };

@@ -131,6 +131,7 @@ impl Machine {
             self.stats.counters.requests += u64::from(count);
             let bytes = bytes.get(run.from..to).unwrap_or_default();
             self.links.append(run.link, bytes);
+            self.remember(key, Verb::Plain, (bytes, len));
         }
         *run = Run::at(to);
     }
@@ -149,7 +150,7 @@ impl Machine {
                 Handled::Yes
             }
             Err(Refusal::Error(error @ ErrorReply::Unavailable(_))) if self.is_clustered(key) => {
-                self.hold_unsent(key, frame, &error)
+                self.hold_unsent(key, (Verb::Plain, frame), &error)
             }
             Err(refusal) => self.refuse(key, refusal),
         }
@@ -177,5 +178,6 @@ impl Machine {
         }
         self.stats.counters.requests += 1;
         self.links.append(on, bytes);
+        self.remember(key, what.1, (bytes, len));
     }
 }

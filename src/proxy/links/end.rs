@@ -37,6 +37,7 @@ impl Machine {
         let was_ready = link.is_ready();
         self.stats.counters.backends_failed += u64::from(*failure != Failure::Removed);
         self.upstreams.link_ended(key, &link);
+        self.save_unexecuted(key, &mut link);
         self.dedicated_link_lost(&link);
         self.update_health(&link, failure);
         if link.is_verifier() {

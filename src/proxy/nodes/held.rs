@@ -3,13 +3,16 @@
 
 use std::collections::HashMap;
 
-use crate::command::ErrorReply;
 use crate::command::scatter;
 use crate::command::slot::Slot;
+use crate::command::{Dedicated, ErrorReply};
 use crate::link::request::Held;
+use crate::link::verb::Verb;
 use crate::proxy::deliver::unanswered::End;
 use crate::proxy::forward::answer::{Handled, kind_of};
+use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
+use crate::resp::Args;
 use crate::session::client::Hold;
 use crate::store::key::ClientKey;
 use crate::store::time::Millis;
@@ -40,7 +43,7 @@ impl Machine {
     pub(in crate::proxy) fn hold_unsent(
         &mut self,
         key: ClientKey,
-        frame: &[u8],
+        (verb, frame): (Verb, &[u8]),
         error: &ErrorReply,
     ) -> Handled {
         let mut reply = Vec::new();
@@ -49,10 +52,42 @@ impl Machine {
             return Handled::Yes;
         };
         let kind = kind_of(client);
-        client.in_flight += 1;
+        let replies = match verb {
+            Verb::Confirm(_) => Args::new(frame).len().saturating_sub(1).max(1) as u32,
+            _ => 1,
+        };
+        client.in_flight += replies;
         let index = self.requests.push_held(&mut client.fifo, key, kind);
-        self.hold(Held::new(index, key, frame, &reply));
+        if let Some(record) = self.requests.get_mut(index) {
+            record.count = replies;
+        }
+        let mut held = Held::new(index, key, frame, &reply);
+        held.verb = verb;
+        self.hold(held);
         Handled::Yes
+    }
+
+    /// There is no dedicated link for a command. Another node of a Redis Cluster may serve its slot
+    /// soon.
+    pub(in crate::proxy) fn hold_or_refuse(
+        &mut self,
+        key: ClientKey,
+        own: Dedicated,
+        refusal: Refusal,
+        frame: &[u8],
+    ) -> Handled {
+        let verb = match own {
+            Dedicated::Block => Verb::Block,
+            Dedicated::Watch => Verb::Watch,
+            Dedicated::Subscribe(topic) => Verb::Confirm(topic),
+            _ => return self.refuse(key, refusal),
+        };
+        match refusal {
+            Refusal::Error(error @ ErrorReply::Unavailable(_)) if self.is_clustered(key) => {
+                self.hold_unsent(key, (verb, frame), &error)
+            }
+            refusal => self.refuse(key, refusal),
+        }
     }
 
     /// Holds a request of a link that ended, whose bytes are these; it was not executed, or it only
@@ -107,7 +142,10 @@ impl Machine {
             return self.send_held_to_all(held);
         }
         let to = self.node_of(held.client, held.slot);
-        to.is_some_and(|to| self.resend(held.index, held.client, to, &held.bytes, false))
+        to.is_some_and(|to| {
+            let of = (held.index, held.client, held.verb);
+            self.resend(of, to, &held.bytes, false)
+        })
     }
 
     /// When requests are sent again, or the slots of a cluster are asked for.

@@ -19,10 +19,14 @@
 //! | `held` | requests that no node executes at the moment |
 //! | `scatter` | requests that several nodes execute in parts |
 //! | `transaction` | MULTI, until its node is known |
+//! | `repeat` | dedicated links whose slot moves, or whose node fails |
+//! | `piece` | transactions that another node executes |
 //! | `slots` | the question about the slots, and the answer |
 
 mod held;
+mod piece;
 pub(in crate::proxy) mod redirect;
+mod repeat;
 mod route;
 pub(in crate::proxy) mod scatter;
 mod slots;

@@ -18,14 +18,14 @@ use crate::proxy::work::Work;
 use crate::store::key::{ClientKey, InstanceKey, LinkKey};
 
 /// A request is sent to another node this often; then it waits as one that no node executes.
-const REDIRECTIONS_MAX: u8 = 5;
+pub(super) const REDIRECTIONS_MAX: u8 = 5;
 
 /// The error for a request that cannot be sent again, because it was too large to be kept.
 const NOT_KEPT: &[u8] = b"-ERR elika: the slot has moved, and the request is too large to be sent \
     again: not executed\r\n";
 
-/// The reply to a request on a dedicated link that its node sends away.
-const MOVED_AWAY: &[u8] = b"-TRYAGAIN The slot has moved to another node\r\n";
+/// The reply to a request whose node is not known, or that cannot go to another node.
+pub(super) const MOVED_AWAY: &[u8] = b"-TRYAGAIN The slot has moved to another node\r\n";
 
 impl Machine {
     /// Handles the start of a reply that may redirect its request. Returns how many bytes it took;
@@ -61,35 +61,6 @@ impl Machine {
         self.separate(key);
         self.take_from_link(key, to, line);
         Ok(Some(len))
-    }
-
-    /// The start of a reply on a dedicated link may redirect its request, which cannot go
-    /// elsewhere: it belongs to a transaction, or its client is blocked. Returns how many bytes it
-    /// takes, and the reply for the client.
-    pub(in crate::proxy) fn moved_away(
-        &mut self,
-        key: LinkKey,
-        bytes: &[u8],
-    ) -> Result<Option<(usize, &'static [u8])>, Failure> {
-        let Some(link) = self.links.get_mut(key).filter(|link| link.clustered) else {
-            return Ok(None);
-        };
-        let head = self.requests.get(link.fifo.head);
-        let Some(head) = head.filter(|head| link.at_redirection(head, bytes)) else {
-            return Ok(None);
-        };
-        match link.redirection(head.verb, bytes) {
-            Start::Redirection(Redirection::Moved(..) | Redirection::Ask(..), len) => {
-                let of = link.instance;
-                self.upstreams.doubt_slots(of);
-                Ok(Some((len, MOVED_AWAY)))
-            }
-            Start::Unknown => {
-                link.collect(bytes)?;
-                Ok(Some((bytes.len(), b"")))
-            }
-            Start::Redirection(Redirection::Later, _) | Start::Other => Ok(None),
-        }
     }
 
     /// The first bytes of a reply that may redirect its request, and whose end has not arrived.
@@ -170,7 +141,7 @@ impl Machine {
         };
         let own = slot_of(&it.bytes);
         // The text is the server's own: no client can choose the error of such a command.
-        let certain = it.verb == Verb::Plain && to.is_some_and(|(slot, _)| own == Some(slot));
+        let certain = it.verb != Verb::Script && to.is_some_and(|(slot, _)| own == Some(slot));
         let other = to.is_some_and(|(slot, _)| own.is_some_and(|own| own != slot));
         let foreign = other || !certain && !self.upstreams.is_clustered(it.from);
         if foreign || it.bytes.is_empty() || !self.clients.contains(it.client) {
@@ -188,15 +159,18 @@ impl Machine {
         });
         let waits = self.requests.holds(it.client, own);
         let node = node.filter(|_| !often && !waits);
-        if node.is_some_and(|to| self.resend(it.index, it.client, to, &it.bytes, asking)) {
+        let of = (it.index, it.client, it.verb);
+        if node.is_some_and(|to| self.resend(of, to, &it.bytes, asking)) {
             return;
         }
         let reply = if to.is_some() { MOVED_AWAY } else { &it.reply };
-        match script {
+        if script {
             // It may have been executed.
-            true => self.answer_lost(it.index, reply, End::Error),
-            false => self.hold(Held::new(it.index, it.client, &it.bytes, reply)),
+            return self.answer_lost(it.index, reply, End::Error);
         }
+        let mut held = Held::new(it.index, it.client, &it.bytes, reply);
+        held.verb = it.verb;
+        self.hold(held);
     }
 
     /// The node that a redirection names. `certain`: the redirection is the server's own. Else only
@@ -227,12 +201,14 @@ impl Machine {
     /// if there is no link.
     pub(super) fn resend(
         &mut self,
-        index: u32,
-        key: ClientKey,
+        (index, key, verb): (u32, ClientKey, Verb),
         to: InstanceKey,
         bytes: &[u8],
         asking: bool,
     ) -> bool {
+        if needs_dedicated(verb) {
+            return self.resend_dedicated((index, key, verb), to, bytes, asking);
+        }
         let lane = self.clients.get(key).and_then(|client| client.lane(to));
         let open = |link: &LinkKey| self.links.get(*link).is_some_and(Link::is_open);
         let on = match lane.filter(open) {
@@ -250,4 +226,10 @@ impl Machine {
         self.stats.counters.asked_again += 1;
         true
     }
+}
+
+/// Does a request with this verb need a dedicated link? A transaction that is sent in one piece
+/// does not.
+fn needs_dedicated(verb: Verb) -> bool {
+    matches!(verb, Verb::Block | Verb::Watch | Verb::Confirm(_))
 }

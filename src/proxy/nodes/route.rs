@@ -70,12 +70,35 @@ impl Machine {
         Ok(link)
     }
 
-    /// The pool of the node that executes a command.
-    pub(in crate::proxy) fn pool_for(
+    /// Gives a client a dedicated link on which this command can be executed.
+    pub(in crate::proxy) fn pin_for(
         &mut self,
         key: ClientKey,
         frame: &[u8],
-    ) -> Result<PoolKey, Refusal> {
+    ) -> Result<(), Refusal> {
+        let pool = match self.is_clustered(key) {
+            true => {
+                let pool = self.pool_for(key, frame)?;
+                if let Some(error) = self.upstreams.down_error(pool, self.now) {
+                    return Err(Refusal::Error(error));
+                }
+                pool
+            }
+            false => self
+                .clients
+                .get(key)
+                .map(|client| client.pool)
+                .unwrap_or_default(),
+        };
+        self.pin(key, pool)?;
+        if let Some(pin) = self.clients.pin_mut(key) {
+            pin.slot = keys::slot_of(frame);
+        }
+        Ok(())
+    }
+
+    /// The pool of the node that executes a command.
+    fn pool_for(&mut self, key: ClientKey, frame: &[u8]) -> Result<PoolKey, Refusal> {
         if keys::slots(frame) == Slots::Several {
             return Err(Refusal::Error(ErrorReply::CROSS_SLOT));
         }

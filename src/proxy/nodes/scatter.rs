@@ -3,7 +3,8 @@
 use crate::command::scatter::{self, CrossSlot, Merge, Rule};
 use crate::command::slot::Slot;
 use crate::command::{Dedicated, ErrorReply, Plan};
-use crate::link::request::{Held, Kind, Part, PartEnd, Scattered};
+use crate::link::request::{Held, Kind, Part, PartEnd, Scattered, What};
+use crate::link::verb::Verb;
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
 use crate::resp::Args;
@@ -66,7 +67,7 @@ impl Machine {
             Rule::EveryPrimary(rule) => {
                 let Some(nodes) = self.shards_of(key) else {
                     // Not all nodes are known.
-                    return Some(self.hold_unsent(key, frame, &NOT_SERVED));
+                    return Some(self.hold_unsent(key, (Verb::Plain, frame), &NOT_SERVED));
                 };
                 let merge = Merge::new(rule, nodes.len());
                 let parts: Vec<_> = nodes.iter().map(|&(slot, _)| (slot, frame)).collect();
@@ -128,16 +129,16 @@ impl Machine {
         let request = self.requests.scatter(Scattered {
             record,
             client: key,
-            merge,
+            what: What::Merge(merge),
         });
         self.stats.counters.requests_split += 1;
         let mut not_served = Vec::new();
         NOT_SERVED.write(&mut not_served);
         for (index, &(slot, frame)) in parts.iter().enumerate() {
             let part = self.requests.push_part();
-            self.requests.add_part(part, request, index);
+            self.requests.add_part(part, request.with_index(index));
             let to = self.node_of(key, Some(slot));
-            if !to.is_some_and(|to| self.resend(part, key, to, frame, false)) {
+            if !to.is_some_and(|to| self.resend((part, key, Verb::Plain), to, frame, false)) {
                 self.hold(Held::new(part, key, frame, &not_served));
             }
         }
@@ -145,6 +146,9 @@ impl Machine {
 
     /// Handles the end of a part. The client gets its reply after the last one.
     pub(in crate::proxy) fn part_ended(&mut self, part: Part, end: &PartEnd) {
+        if self.requests.piece(part).is_some() {
+            return self.piece_ended(part, end);
+        }
         let whole = self.requests.merge_part(part, |merge, index| match end {
             PartEnd::Reply(reply) => merge.part(index, reply),
             PartEnd::Lost(error) => {
@@ -154,22 +158,29 @@ impl Machine {
             }
         });
         let Some(whole) = whole else { return };
-        let Some(client) = self.clients.get_mut(whole.client) else {
-            return self.requests.forget(whole.record);
+        let protocol = self.clients.get(whole.client).map(|client| client.protocol);
+        if let What::Merge(merge) = whole.what {
+            let reply = merge.finish(protocol.unwrap_or_default());
+            self.answer_held((whole.client, whole.record), &reply);
+        }
+    }
+
+    /// Answers a request that is in its client's queue, and in no link's.
+    pub(super) fn answer_held(&mut self, (key, record): (ClientKey, u32), reply: &[u8]) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return self.requests.forget(record);
         };
         client.in_flight -= 1;
-        let kind = self.requests.get(whole.record).map(|record| record.kind);
+        let kind = self.requests.get(record).map(|record| record.kind);
         let mut replies = ChunkList::default();
         if kind == Some(Kind::Deliver) {
-            let reply = whole.merge.finish(client.protocol);
-            self.clients.chunks_mut().append(&mut replies, &reply);
+            self.clients.chunks_mut().append(&mut replies, reply);
             self.stats.counters.replies += 1;
         }
-        let of = (whole.client, whole.record);
-        self.clients.answer(&mut self.requests, of, replies);
         self.clients
-            .release_parked(&mut self.requests, whole.client);
-        self.mark_ready(whole.client);
+            .answer(&mut self.requests, (key, record), replies);
+        self.clients.release_parked(&mut self.requests, key);
+        self.mark_ready(key);
     }
 }
 

@@ -4,12 +4,16 @@
 
 use crate::command::keys::{self, Slots, slot_of};
 use crate::command::{Answer, Dedicated, ErrorReply, Plan, Session};
+use crate::dedicated::repeat::Transaction;
+use crate::link::redirection::Redirection;
 use crate::link::request::Kind;
 use crate::link::verb::Verb;
 use crate::proxy::forward::answer::{Handled, kind_of};
+use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
+use crate::proxy::work::Work;
 use crate::resp::{Args, write};
-use crate::session::client::{Hold, OpenedMulti};
+use crate::session::client::Hold;
 use crate::store::key::{ClientKey, InstanceKey};
 
 /// The error of a server for EXEC after a refused command.
@@ -24,10 +28,9 @@ const OTHER_NODE: ErrorReply = ErrorReply::Proxy(
     "ERR elika: a client that watches, subscribes or tracks cannot use keys of another node here",
 );
 
-/// The error for a transaction that grows without naming a node, and the limit, bytes.
+/// The error for a transaction that is too large to wait for its node.
 const TOO_LARGE: ErrorReply =
-    ErrorReply::Proxy("ERR elika: too many commands without a key at the start of MULTI");
-const QUEUED_BYTES_MAX: usize = 1 << 20;
+    ErrorReply::Proxy("ERR elika: too many commands in MULTI while its node is not known");
 
 impl Machine {
     /// Does MULTI of this client wait for a command with a key?
@@ -61,7 +64,8 @@ impl Machine {
     ) -> Handled {
         let opened = self.opened_multi(key);
         let failed = opened.as_ref().is_none_or(|opened| opened.failed);
-        let empty = opened.is_none_or(|opened| opened.queued.is_empty());
+        let moved = opened.as_ref().is_some_and(|opened| opened.moved.is_some());
+        let empty = opened.is_none_or(|opened| opened.is_empty());
         match plan {
             Plan::Session(Session::Quit | Session::Reset) | Plan::CrossProtocol => {
                 self.close_multi(key);
@@ -79,7 +83,9 @@ impl Machine {
                 self.close_multi(key);
                 self.reply(key, b"*0\r\n");
             }
+            Plan::Answer(Answer::Exec) if moved => self.execute_opened(key),
             _ if failed => self.reply(key, b"+QUEUED\r\n"),
+            _ if moved => self.queue_moved(key, plan, frame),
             Plan::Forward | Plan::Script if keys::slots(frame) == Slots::None => {
                 self.queue_opened(key, frame);
             }
@@ -91,7 +97,7 @@ impl Machine {
         Handled::Yes
     }
 
-    fn opened_multi(&mut self, key: ClientKey) -> Option<&mut OpenedMulti> {
+    fn opened_multi(&mut self, key: ClientKey) -> Option<&mut Transaction> {
         let details = self.clients.get_mut(key)?.details.as_deref_mut()?;
         details.opened.as_deref_mut()
     }
@@ -104,7 +110,7 @@ impl Machine {
         self.reply_error(key, error);
     }
 
-    fn close_multi(&mut self, key: ClientKey) -> Option<Box<OpenedMulti>> {
+    fn close_multi(&mut self, key: ClientKey) -> Option<Box<Transaction>> {
         let details = self.clients.get_mut(key)?.details.as_deref_mut()?;
         details.opened.take()
     }
@@ -113,12 +119,46 @@ impl Machine {
         let Some(opened) = self.opened_multi(key) else {
             return;
         };
-        opened.bytes += frame.len() + size_of::<Box<[u8]>>();
-        if opened.bytes > QUEUED_BYTES_MAX {
-            return self.fail_opened(key, &TOO_LARGE);
+        match opened.add(frame) {
+            true => self.reply(key, b"+QUEUED\r\n"),
+            false => self.fail_opened(key, &TOO_LARGE),
         }
-        opened.queued.push(frame.into());
-        self.reply(key, b"+QUEUED\r\n");
+    }
+
+    /// Queues a command of a transaction whose node does not execute it.
+    fn queue_moved(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) {
+        let slot = self.opened_multi(key).and_then(|opened| opened.slot);
+        let queues = matches!(
+            plan,
+            Plan::Forward | Plan::Script | Plan::Dedicated(Dedicated::Block | Dedicated::Wait)
+        );
+        match keys::slots(frame) {
+            _ if !queues => self.fail_opened(key, &MOVED),
+            Slots::Several => self.fail_opened(key, &ErrorReply::CROSS_SLOT),
+            Slots::One(other) if slot.is_some_and(|slot| slot != other) => {
+                self.fail_opened(key, &ErrorReply::CROSS_SLOT);
+            }
+            Slots::One(other) => {
+                if let Some(opened) = self.opened_multi(key) {
+                    opened.slot = Some(other);
+                }
+                self.queue_opened(key, frame);
+            }
+            Slots::None | Slots::Unknown => self.queue_opened(key, frame),
+        }
+    }
+
+    /// Executes a transaction that has no link.
+    fn execute_opened(&mut self, key: ClientKey) {
+        if let Some(transaction) = self.close_multi(key)
+            && let Some(client) = self.clients.get_mut(key)
+        {
+            let kind = kind_of(client);
+            client.in_flight += 1;
+            client.hold.set(Hold::BARRIER);
+            let record = self.requests.push_held(&mut client.fifo, key, kind);
+            self.work.push(Work::Execute(key, record, transaction));
+        }
     }
 
     /// A client of a Redis Cluster needs its dedicated link no longer when the replies so far have
@@ -138,8 +178,14 @@ impl Machine {
             return None;
         }
         let slot = slot_of(frame)?;
+        let client = self.clients.get(key)?;
+        let pin = client.pin()?;
+        if pin.repeat.transaction().is_some() && pin.slot == Some(slot) {
+            // If the slot has moved, all of it goes to the other node.
+            return None;
+        }
         let node = self.node_of(key, Some(slot))?;
-        let own = self.links.get(self.clients.get(key)?.link)?.instance;
+        let own = self.links.get(client.link)?.instance;
         (node != own).then_some(node)
     }
 
@@ -191,6 +237,14 @@ impl Machine {
             return Handled::Later;
         }
         if let Err(refusal) = self.pin_for(key, frame) {
+            if let Refusal::Error(ErrorReply::Unavailable(_)) = refusal {
+                // Another node may serve the slot when EXEC arrives.
+                if let Some(opened) = self.opened_multi(key) {
+                    opened.moved = Some(Redirection::Later);
+                }
+                self.queue_moved(key, plan, frame);
+                return Handled::Yes;
+            }
             let taken = self.refuse(key, refusal);
             if taken != Handled::Later {
                 // What follows would be executed outside of the transaction.
@@ -203,7 +257,7 @@ impl Machine {
         let mut multi = Vec::new();
         write::command(&mut multi, &[b"MULTI"]);
         self.send_as(key, (Kind::Swallow, Verb::Multi), 1, None, &multi);
-        for queued in &opened.queued {
+        for queued in opened.queued() {
             self.send_as(key, (Kind::Swallow, Verb::Plain), 1, None, queued);
         }
         self.dispatch_with_pin(key, plan, frame)

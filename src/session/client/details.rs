@@ -2,6 +2,7 @@
 //! record, and freed when a session change ends and nothing else is kept.
 
 use crate::command::ErrorReply;
+use crate::dedicated::repeat::Transaction;
 use crate::session::change::Login;
 use crate::session::change::Waiting;
 use crate::session::client::Client;
@@ -9,17 +10,6 @@ use crate::session::client::totals::Halves;
 use crate::session::lanes::Lanes;
 use crate::store::key::{LinkKey, PoolKey};
 use crate::store::time::{Millis, Tenths};
-
-/// MULTI was answered, and no command with a key has said which node executes the transaction.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct OpenedMulti {
-    /// The commands so far, which have no keys.
-    pub queued: Vec<Box<[u8]>>,
-    /// Their size, bytes.
-    pub bytes: usize,
-    /// A command was refused: EXEC fails.
-    pub failed: bool,
-}
 
 /// The links that a client has left, see `former`.
 #[derive(Clone, Debug, Default)]
@@ -51,8 +41,9 @@ pub(crate) struct Details {
     pub queued_since: Millis,
     /// The pool in whose wait queue the client was last.
     pub queued_in: PoolKey,
-    /// A transaction of a client of a Redis Cluster that has no link yet.
-    pub opened: Option<Box<OpenedMulti>>,
+    /// A transaction of a client of a Redis Cluster that has no link: no command has said yet which
+    /// node executes it, or the link is lost.
+    pub opened: Option<Box<Transaction>>,
     /// When the client became anonymous again, by RESET or a move to another instance.
     pub anonymous_since: Tenths,
     /// Commands refused before a login, since the last login.
