@@ -6,8 +6,9 @@ use std::collections::HashMap;
 use slab::Slab;
 
 use super::Requests;
+use crate::command::scan::Scan;
 use crate::command::scatter::Merge;
-use crate::store::key::ClientKey;
+use crate::store::key::{ClientKey, InstanceKey};
 
 /// The place of a part: its request, and its index there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +31,26 @@ pub(crate) struct Scattered {
     /// The client's record.
     pub record: u32,
     pub client: ClientKey,
-    pub merge: Merge,
+    pub gather: Gather,
+}
+
+/// What becomes of the replies.
+#[derive(Debug)]
+pub(crate) enum Gather {
+    /// They are merged.
+    Merge(Merge),
+    /// They are those to one step of a SCAN, which has one part.
+    Scan(Box<RunningScan>),
+}
+
+/// A SCAN of which a step is in flight.
+#[derive(Debug)]
+pub(crate) struct RunningScan {
+    pub scan: Scan,
+    /// The node that has the slot.
+    pub node: InstanceKey,
+    /// The client's request, to start anew.
+    pub frame: Box<[u8]>,
 }
 
 /// All such requests, and their parts by their records.
@@ -75,8 +95,13 @@ impl Requests {
         add: impl FnOnce(&mut Merge, usize),
     ) -> Option<Scattered> {
         let request = self.scattered.requests.get_mut(part.request)?;
-        add(&mut request.merge, part.index);
-        let complete = request.merge.is_complete();
+        let complete = match &mut request.gather {
+            Gather::Merge(merge) => {
+                add(merge, part.index);
+                merge.is_complete()
+            }
+            Gather::Scan(..) => true,
+        };
         let requests = &mut self.scattered.requests;
         complete
             .then(|| requests.try_remove(part.request))

@@ -18,12 +18,14 @@
 //! | `redirect` | requests that their node sends away |
 //! | `held` | requests that no node executes at the moment |
 //! | `scatter` | requests that several nodes execute in parts |
+//! | `scan` | SCAN over all nodes |
 //! | `transaction` | MULTI, until its node is known |
 //! | `slots` | the question about the slots, and the answer |
 
 mod held;
 pub(in crate::proxy) mod redirect;
 mod route;
+mod scan;
 pub(in crate::proxy) mod scatter;
 mod slots;
 mod transaction;

@@ -3,9 +3,11 @@
 use crate::command::scatter::{self, CrossSlot, Merge, Rule};
 use crate::command::slot::Slot;
 use crate::command::{Dedicated, ErrorReply, Plan};
-use crate::link::request::{Held, Kind, Part, PartEnd, Scattered};
+use crate::link::request::{Gather, Held, Kind, Part, PartEnd, Scattered};
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
+use crate::proxy::nodes::scan::is_scan;
+use crate::proxy::texts::NOT_SERVED;
 use crate::resp::Args;
 use crate::store::chunk::ChunkList;
 use crate::store::key::{ClientKey, InstanceKey};
@@ -13,12 +15,7 @@ use crate::store::key::{ClientKey, InstanceKey};
 /// The error of a server that is no part of a Redis Cluster, which a client sees.
 const NO_CLUSTER: ErrorReply = ErrorReply::fixed("ERR This instance has cluster support disabled");
 
-/// The error of a server that does not know who serves the slots.
-const NOT_SERVED: ErrorReply = ErrorReply::fixed("CLUSTERDOWN Hash slot not served");
-
-/// The errors for commands that need more than one node, and are not split.
-const NO_SCAN: ErrorReply =
-    ErrorReply::Proxy("ERR elika: SCAN of a Redis Cluster is not supported");
+/// The error for commands that need more than one node, and are not split.
 const NO_WAIT: ErrorReply =
     ErrorReply::Proxy("ERR elika: WAIT on a Redis Cluster is not supported");
 
@@ -56,6 +53,9 @@ impl Machine {
         if let Some(error) = refusal(frame) {
             self.reply_error(key, &error);
             return Some(Handled::Yes);
+        }
+        if is_scan(frame) {
+            return Some(self.scan(key, frame));
         }
         match scatter::rule(frame, CrossSlot::default()) {
             Rule::Slot(_) | Rule::AnyPrimary | Rule::Unknown => None,
@@ -128,7 +128,7 @@ impl Machine {
         let request = self.requests.scatter(Scattered {
             record,
             client: key,
-            merge,
+            gather: Gather::Merge(merge),
         });
         self.stats.counters.requests_split += 1;
         let mut not_served = Vec::new();
@@ -154,28 +154,42 @@ impl Machine {
             }
         });
         let Some(whole) = whole else { return };
-        let Some(client) = self.clients.get_mut(whole.client) else {
+        let Some(client) = self.clients.get(whole.client) else {
             return self.requests.forget(whole.record);
         };
+        match whole.gather {
+            Gather::Merge(merge) => {
+                let reply = merge.finish(client.protocol);
+                self.answer_whole((whole.client, whole.record), &reply);
+            }
+            Gather::Scan(scan) => {
+                self.scan_step_ended((whole.client, whole.record), *scan, end);
+            }
+        }
+    }
+
+    /// Answers a request that several nodes have executed.
+    pub(super) fn answer_whole(&mut self, (key, record): (ClientKey, u32), reply: &[u8]) {
+        let Some(client) = self.clients.get_mut(key) else {
+            return self.requests.forget(record);
+        };
         client.in_flight -= 1;
-        let kind = self.requests.get(whole.record).map(|record| record.kind);
+        let kind = self.requests.get(record).map(|record| record.kind);
         let mut replies = ChunkList::default();
         if kind == Some(Kind::Deliver) {
-            let reply = whole.merge.finish(client.protocol);
-            self.clients.chunks_mut().append(&mut replies, &reply);
+            self.clients.chunks_mut().append(&mut replies, reply);
             self.stats.counters.replies += 1;
         }
-        let of = (whole.client, whole.record);
-        self.clients.answer(&mut self.requests, of, replies);
         self.clients
-            .release_parked(&mut self.requests, whole.client);
-        self.mark_ready(whole.client);
+            .answer(&mut self.requests, (key, record), replies);
+        self.clients.release_parked(&mut self.requests, key);
+        self.mark_ready(key);
     }
 }
 
 /// Is a command handled by `dispatch_to_nodes`, although it has no keys?
 pub(super) fn is_dispatched(frame: &[u8]) -> bool {
-    refusal(frame).is_some() || scatter::is_for_all(frame)
+    refusal(frame).is_some() || scatter::is_for_all(frame) || is_scan(frame)
 }
 
 /// The error for a command that no node gets.
@@ -184,7 +198,6 @@ fn refusal(frame: &[u8]) -> Option<ErrorReply> {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     match () {
         () if is("cluster") || is("asking") => Some(NO_CLUSTER),
-        () if is("scan") => Some(NO_SCAN),
         () if is("wait") || is("waitaof") => Some(NO_WAIT),
         () => None,
     }

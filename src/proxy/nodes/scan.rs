@@ -1,0 +1,133 @@
+//! SCAN over all nodes. [`Scan`] says which requests a page needs; they are sent to the nodes here.
+
+use crate::command::client::Dialect;
+use crate::command::scan::{Scan, ScanNode, ScanStep};
+use crate::link::request::{Gather, Held, PartEnd, RunningScan, Scattered};
+use crate::proxy::deliver::unanswered::End;
+use crate::proxy::forward::answer::{Handled, kind_of};
+use crate::proxy::machine::Machine;
+use crate::proxy::texts::NOT_SERVED;
+use crate::resp::Args;
+use crate::store::key::{ClientKey, InstanceKey};
+
+impl Machine {
+    /// Handles SCAN.
+    pub(super) fn scan(&mut self, key: ClientKey, frame: &[u8]) -> Handled {
+        if let Err(error) = Scan::new(frame) {
+            self.reply_error(key, &error);
+            return Handled::Yes;
+        }
+        if let Err(refusal) = self.renew_lanes(key) {
+            return self.refuse(key, refusal);
+        }
+        let Some(client) = self.clients.get_mut(key) else {
+            return Handled::Yes;
+        };
+        let kind = kind_of(client);
+        client.in_flight += 1;
+        let record = self.requests.push_held(&mut client.fifo, key, kind);
+        self.start_scan(record, key, frame);
+        Handled::Yes
+    }
+
+    /// Starts the scan of a client's request, whose record this is.
+    pub(super) fn start_scan(&mut self, record: u32, key: ClientKey, frame: &[u8]) {
+        match Scan::new(frame) {
+            Ok(scan) => self.scan_from_its_slot((key, record), scan, frame.into()),
+            Err(error) => {
+                let mut reply = Vec::new();
+                error.write(&mut reply);
+                self.answer_lost(record, &reply, End::Error);
+            }
+        }
+    }
+
+    fn scan_from_its_slot(&mut self, of: (ClientKey, u32), mut scan: Scan, frame: Box<[u8]>) {
+        let pool = self.clients.get(of.0).map(|client| client.pool);
+        let pool = pool.unwrap_or_default();
+        let nodes = self.upstreams.nodes_at(pool);
+        let range = nodes.and_then(|nodes| nodes.range_from(scan.slot()));
+        let Some((node, last)) = range else {
+            return self.scan_later(of, &frame);
+        };
+        let pool = self.upstreams.pool_on(node, pool);
+        // Before there is a link to the node, its version is not known: then the slots are read
+        // whole, which all versions can.
+        let by_slot = self.upstreams.dialect_of(pool) >= Dialect::Redis74;
+        let step = scan.start(by_slot, last);
+        self.scan_step(of, RunningScan { scan, node, frame }, step);
+    }
+
+    /// Takes the next step.
+    fn scan_step(&mut self, of: (ClientKey, u32), running: RunningScan, step: ScanStep) {
+        match step {
+            ScanStep::Reply(reply) => self.answer_whole(of, &reply),
+            ScanStep::Later => self.scan_later(of, &running.frame),
+            ScanStep::Moved(slot, to) => {
+                self.upstreams.doubt_slots(running.node);
+                self.upstreams.slot_moved(running.node, slot, to);
+                self.scan_from_its_slot(of, running.scan, running.frame);
+            }
+            ScanStep::Ask(ScanNode::Owner, requests, count) => {
+                let node = running.node;
+                self.ask_for_scan(of, running, node, (&requests, count));
+            }
+            ScanStep::Ask(ScanNode::Target(at), requests, count) => {
+                match self.upstreams.node_at(running.node, at) {
+                    Some(node) => self.ask_for_scan(of, running, node, (&requests, count)),
+                    None => self.scan_later(of, &running.frame),
+                }
+            }
+        }
+    }
+
+    fn ask_for_scan(
+        &mut self,
+        of: (ClientKey, u32),
+        running: RunningScan,
+        node: InstanceKey,
+        (requests, count): (&[u8], u32),
+    ) {
+        let (client, record) = of;
+        let step = self.requests.push_scan_step(count);
+        if !self.resend(step, client, node, requests, false) {
+            self.requests.forget(step);
+            return self.scan_later(of, &running.frame);
+        }
+        let request = self.requests.scatter(Scattered {
+            record,
+            client,
+            gather: Gather::Scan(Box::new(running)),
+        });
+        self.requests.add_part(step, request, 0);
+    }
+
+    /// A step has its replies, or its link is lost.
+    pub(super) fn scan_step_ended(
+        &mut self,
+        of: (ClientKey, u32),
+        mut running: RunningScan,
+        end: &PartEnd,
+    ) {
+        match end {
+            PartEnd::Reply(replies) => {
+                let step = running.scan.replies(replies);
+                self.scan_step(of, running, step);
+            }
+            PartEnd::Lost(error) => self.hold(Held::new(of.1, of.0, &running.frame, error)),
+        }
+    }
+
+    /// The scan starts anew when a node serves its slot.
+    fn scan_later(&mut self, (key, record): (ClientKey, u32), frame: &[u8]) {
+        let mut reply = Vec::new();
+        NOT_SERVED.write(&mut reply);
+        self.hold(Held::new(record, key, frame, &reply));
+    }
+}
+
+/// Is it SCAN?
+pub(super) fn is_scan(frame: &[u8]) -> bool {
+    let name = Args::new(frame).next();
+    name.is_some_and(|name| name.eq_ignore_ascii_case(b"scan"))
+}
