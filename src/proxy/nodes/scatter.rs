@@ -2,7 +2,7 @@
 
 use crate::command::scatter::{self, CrossSlot, Merge, Rule};
 use crate::command::slot::Slot;
-use crate::command::{Dedicated, ErrorReply, Plan};
+use crate::command::{ErrorReply, Plan};
 use crate::link::request::{Gather, Held, Kind, Part, PartEnd, Scattered};
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
@@ -14,10 +14,6 @@ use crate::store::key::{ClientKey, InstanceKey};
 
 /// The error of a server that is no part of a Redis Cluster, which a client sees.
 const NO_CLUSTER: ErrorReply = ErrorReply::fixed("ERR This instance has cluster support disabled");
-
-/// The error for commands that need more than one node, and are not split.
-const NO_WAIT: ErrorReply =
-    ErrorReply::Proxy("ERR elika: WAIT on a Redis Cluster is not supported");
 
 impl Machine {
     /// Handles a command of a client of a Redis Cluster, unless one node executes it.
@@ -31,7 +27,7 @@ impl Machine {
             return None;
         }
         let forwards = match plan {
-            Plan::Forward | Plan::Script | Plan::Dedicated(Dedicated::Wait) => true,
+            Plan::Forward | Plan::Script => true,
             Plan::Admin(_) => self.settings.admin_commands,
             _ => false,
         };
@@ -189,7 +185,15 @@ impl Machine {
 
 /// Is a command handled by `dispatch_to_nodes`, although it has no keys?
 pub(super) fn is_dispatched(frame: &[u8]) -> bool {
-    refusal(frame).is_some() || scatter::is_for_all(frame) || is_scan(frame)
+    let for_all = scatter::is_for_all(frame) && !is_wait(frame);
+    refusal(frame).is_some() || for_all || is_scan(frame)
+}
+
+/// Is it WAIT or WAITAOF? It is sent on the links that carried the client's writes.
+fn is_wait(frame: &[u8]) -> bool {
+    let name = Args::new(frame).next();
+    let is = |other: &[u8]| name.is_some_and(|name| name.eq_ignore_ascii_case(other));
+    is(b"wait") || is(b"waitaof")
 }
 
 /// The error for a command that no node gets.
@@ -198,7 +202,6 @@ fn refusal(frame: &[u8]) -> Option<ErrorReply> {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     match () {
         () if is("cluster") || is("asking") => Some(NO_CLUSTER),
-        () if is("wait") || is("waitaof") => Some(NO_WAIT),
         () => None,
     }
 }
