@@ -18,11 +18,13 @@
 //! | `redirect` | requests that their node sends away |
 //! | `held` | requests that no node executes at the moment |
 //! | `scatter` | requests that several nodes execute in parts |
+//! | `past_scripts` | commands for nodes that are busy with a script |
 //! | `scan` | SCAN over all nodes |
 //! | `transaction` | MULTI, until its node is known |
 //! | `slots` | the question about the slots, and the answer |
 
 mod held;
+mod past_scripts;
 pub(in crate::proxy) mod redirect;
 mod route;
 mod scan;

@@ -2,7 +2,7 @@
 
 use crate::command::scatter::{self, CrossSlot, Merge, Rule};
 use crate::command::slot::Slot;
-use crate::command::{ErrorReply, Plan};
+use crate::command::{Dedicated, ErrorReply, Plan};
 use crate::link::request::{Gather, Held, Kind, Part, PartEnd, Scattered};
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
@@ -27,8 +27,10 @@ impl Machine {
             return None;
         }
         let forwards = match plan {
-            Plan::Forward | Plan::Script => true,
-            Plan::Admin(_) => self.settings.admin_commands,
+            Plan::Forward | Plan::Script | Plan::Dedicated(Dedicated::Bypass(None)) => true,
+            Plan::Admin(_) | Plan::Dedicated(Dedicated::Bypass(Some(_))) => {
+                self.settings.admin_commands
+            }
             _ => false,
         };
         if !forwards {
@@ -39,9 +41,13 @@ impl Machine {
         if !self.upstreams.has_pool(pool) && self.admit(key).is_err() {
             return None;
         }
-        self.is_clustered(key)
-            .then(|| self.scatter(key, frame))
-            .flatten()
+        if !self.is_clustered(key) {
+            return None;
+        }
+        match plan {
+            Plan::Dedicated(_) => self.send_past_scripts(key, frame),
+            _ => self.scatter(key, frame),
+        }
     }
 
     /// Handles a request, unless one node executes it.
@@ -83,7 +89,7 @@ impl Machine {
     }
 
     /// All nodes that serve slots. `None`: some are not known.
-    fn shards_of(&self, key: ClientKey) -> Option<Vec<(Slot, InstanceKey)>> {
+    pub(super) fn shards_of(&self, key: ClientKey) -> Option<Vec<(Slot, InstanceKey)>> {
         let pool = self.clients.get(key)?.pool;
         let nodes = self.upstreams.nodes_at(pool)?;
         nodes.is_complete().then(|| nodes.shards())
