@@ -4,9 +4,9 @@
 //!   63       62 … 49    48 … 29    28 … 0
 //!   0        slot       node       position
 //! ```
-//! The slots below `slot` are done. `position` is where the server goes on in the slot; it means
-//! something to the process that returned it only, of which `node` is a hash. On another process the
-//! slot begins anew.
+//! The slots below `slot` are done. `position` is where the server goes on in the slot. It is valid
+//! only for the process that returned it, of which `node` is a hash: in another process, the scan
+//! of the slot starts again.
 
 use crate::command::slot::Slot;
 use crate::resp::number::parse_i64;

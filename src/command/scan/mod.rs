@@ -1,13 +1,13 @@
-//! SCAN over all nodes of a Redis Cluster: which requests a page needs, and what their replies mean.
+//! SCAN over all nodes of a Redis Cluster: the requests for a page, and what their replies mean.
 //!
 //! A client sees the SCAN of one server: every key that is there from the start to the end is
 //! returned, also while slots migrate and nodes fail over. Slots are scanned in their order, and
-//! the cursor is the slot and the place in it ([`ScanCursor`]). So a slot that moves is never
-//! missed: it is done, or it is to come, whichever node has it.
+//! the cursor is the slot and the place in it ([`ScanCursor`]). So a slot that moves is not missed:
+//! it is done, or it is to come, whichever node has it.
 //!
-//! A page is true for a slot when the node that was asked had all of its keys at that moment. Only
-//! the node itself can say that, because SCAN is redirected by no node and the proxy's own map may
-//! be old. So the scan is sent between two CLUSTER NODES ([`claim`]), in one write:
+//! A page is true for a slot if the node that is asked has all keys of the slot at that moment.
+//! Only the node itself knows: no node redirects SCAN, and the proxy's map of the slots may be old.
+//! So SCAN is sent between two CLUSTER NODES, in one write:
 //!
 //! | what the node says, both times | what is done |
 //! |---|---|
@@ -15,17 +15,18 @@
 //! | keys of the slot migrate to another node | the whole slot is read here, then there |
 //! | another node has the slot | that one is asked |
 //!
-//! Keys move in one direction while a slot migrates. So a key that is not yet here is already there
-//! when both are read in this order, at once. A page in the middle of a slot needs no more than that:
-//! a key that left the slot's node and came back between two pages has its old place there.
+//! Keys move in one direction while a slot migrates. So a key that is not yet found there was found
+//! here before, if the two are read in this order. A page in the middle of a slot needs only the
+//! confirmation of its node: a key that left the node and came back between two pages has its old
+//! place there.
 //!
-//! Servers since Redis 7.4 and Valkey 8.0 have a table for each slot. Their SCAN visits the slots in
-//! order, and its cursor has the slot in its low bits: one request to one node is a page. Its place
-//! in a slot is bound to the process, whose hash seed it depends on. Older servers have one table
-//! for all slots, in which a cursor says nothing about slots. Their slots are read whole, by CLUSTER
-//! GETKEYSINSLOT, several small ones in a page, and MATCH and TYPE are applied here. CLUSTERSCAN of
-//! Valkey 9.1 is not used: it has a cursor that is no number, and nothing to say about a slot that
-//! migrates.
+//! Servers since Redis 7.4 and Valkey 8.0 have a table for each slot. Their SCAN visits the slots
+//! in order, and its cursor has the slot in its low bits, so that a page is one SCAN on one node.
+//! The place in a slot depends on the hash seed of the process. Older servers have one table for
+//! all slots, in which a cursor says nothing about slots: they are read slot by slot with CLUSTER
+//! GETKEYSINSLOT, several small slots in a page, and MATCH and TYPE are applied here. CLUSTERSCAN
+//! of Valkey 9.1 is not used: its cursor is no number, and it does not see both sides of a slot
+//! that migrates.
 
 mod claim;
 mod cursor;
@@ -48,8 +49,8 @@ use crate::resp::{ReplyScanner, Scan as Scanned, write};
 use claim::Claim;
 use request::ScanRequest;
 
-/// After this many changes of the slot during one request, its page is empty, and the client goes on
-/// with the same cursor.
+/// After this many changes of the slot during one request, the page is empty, and the client goes
+/// on at the same slot.
 const CHANGES_MAX: u8 = 5;
 
 /// Errors of a node that serves no slots at the moment.

@@ -1,5 +1,5 @@
-//! Slots that are read whole: all of them on servers with one table for all slots, and on any server
-//! those whose keys migrate.
+//! Slots that are read whole: all slots on servers with one table for them, and on any server those
+//! whose keys migrate.
 
 use std::net::SocketAddr;
 

@@ -8,6 +8,7 @@ use crate::link::request::Kind;
 use crate::link::verb::Verb;
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
+use crate::proxy::nodes::scan::{NO_SCAN, is_scan};
 use crate::resp::{Args, write};
 use crate::session::client::{Hold, OpenedMulti};
 use crate::store::key::{ClientKey, InstanceKey};
@@ -80,6 +81,7 @@ impl Machine {
                 self.reply(key, b"*0\r\n");
             }
             _ if failed => self.reply(key, b"+QUEUED\r\n"),
+            _ if is_scan(frame) => self.fail_opened(key, &NO_SCAN),
             Plan::Forward | Plan::Script if keys::slots(frame) == Slots::None => {
                 self.queue_opened(key, frame);
             }
@@ -151,6 +153,9 @@ impl Machine {
         plan: Plan,
         frame: &[u8],
     ) -> Option<Handled> {
+        if self.scans_nodes(key, frame) {
+            return Some(self.scan_with_pin(key, frame));
+        }
         let node = self.other_node(key, frame)?;
         if !self.is_settled(key) {
             return Some(Handled::Later);
