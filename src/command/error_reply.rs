@@ -25,6 +25,7 @@ pub enum ErrorReply {
 
 impl ErrorReply {
     pub(super) const SYNTAX: Self = Self::fixed("ERR syntax error");
+    pub(super) const INVALID_CURSOR: Self = Self::fixed("ERR invalid cursor");
     pub(super) const NOT_AN_INTEGER: Self =
         Self::fixed("ERR value is not an integer or out of range");
     pub(super) const BAD_NAME: Self =

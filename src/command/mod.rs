@@ -44,6 +44,7 @@ mod lookup;
 mod name_index;
 mod permission;
 pub mod proxy_command;
+pub mod scan;
 pub mod scatter;
 mod secret;
 pub mod select;

@@ -7,9 +7,9 @@
 use crate::resp::write;
 
 /// The names of the proxy's own commands. Any other command is a client's.
-const NAMES: [&[u8]; 11] = [
-    b"asking", b"auth", b"client", b"cluster", b"command", b"hello", b"ping", b"role", b"select",
-    b"wait", b"waitaof",
+const NAMES: [&[u8]; 13] = [
+    b"asking", b"auth", b"client", b"cluster", b"command", b"hello", b"info", b"ping", b"role",
+    b"select", b"type", b"wait", b"waitaof",
 ];
 
 /// Bytes of the longest name in [`NAMES`], and some more.

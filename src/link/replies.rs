@@ -6,7 +6,7 @@ use crate::resp::Scan;
 use super::failure::Failure;
 use super::link::Link;
 use super::redirection::{Redirection, Start};
-use super::request::Request;
+use super::request::{Kind, Request};
 use super::verb::Verb;
 
 /// The longest reply that must be read whole (an auth result, a handshake reply, TRACKINGINFO,
@@ -73,7 +73,9 @@ impl Link {
 
     #[cold]
     fn redirects(&self, request: &Request, rest: &[u8]) -> bool {
-        request.kind.is_counted() && self.redirection(request.verb, rest) != Start::Other
+        request.kind.is_counted()
+            && request.kind != Kind::ScanStep
+            && self.redirection(request.verb, rest) != Start::Other
     }
 
     /// Reads the start of a reply. Only a Redis Cluster redirects; a single server's LOADING and

@@ -32,7 +32,7 @@ use scattered::AllScattered;
 pub(crate) use held::Held;
 pub(crate) use kept::parked_size;
 pub(crate) use moves::{Reason, Retried};
-pub(crate) use scattered::{Part, PartEnd, Piece, Scattered, What};
+pub(crate) use scattered::{Gather, Part, PartEnd, Piece, RunningScan, Scattered};
 
 /// No record.
 pub(crate) const NIL: u32 = u32::MAX;
@@ -46,6 +46,9 @@ pub(crate) enum Kind {
     Swallow,
     /// The reply to a part of a client's request, which is merged with others.
     Part,
+    /// The replies to a step of a client's SCAN of a Redis Cluster. They say something about this
+    /// node only: the requests are sent to no other one.
+    ScanStep,
     /// The reply to a health check; there is no client.
     Check,
     /// The reply to the proxy's HELLO or ROLE, which shows the server's role; there is no client.
@@ -84,8 +87,19 @@ impl Kind {
     pub(crate) fn is_collected(self) -> bool {
         matches!(
             self,
-            Self::Part | Self::Check | Self::Role | Self::Permission(_) | Self::Wait | Self::Slots
+            Self::Part
+                | Self::ScanStep
+                | Self::Check
+                | Self::Role
+                | Self::Permission(_)
+                | Self::Wait
+                | Self::Slots
         )
+    }
+
+    /// Is it part of a client's request, and in no client's queue?
+    pub(crate) fn is_part(self) -> bool {
+        matches!(self, Self::Part | Self::ScanStep)
     }
 }
 

@@ -289,7 +289,7 @@ impl Machine {
         self.upstreams.change_pool(client.pool, to);
         client.pool = to;
         client.set_link(LinkKey::NONE);
-        client.drop_lanes();
+        client.leave_lanes();
     }
 
     /// Has [`resume`](Self::resume) anything to do?

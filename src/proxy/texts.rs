@@ -16,3 +16,6 @@ pub(super) const TOO_MANY_CLIENTS: ErrorReply =
 /// The error for a request that is too large for the available memory.
 pub(super) const OUT_OF_MEMORY: ErrorReply =
     ErrorReply::Proxy("ERR elika: out of memory for this request");
+
+/// The error of a server that does not know which node serves a slot.
+pub(super) const NOT_SERVED: ErrorReply = ErrorReply::fixed("CLUSTERDOWN Hash slot not served");

@@ -75,8 +75,12 @@ impl Client {
         }
     }
 
-    /// The client's last write is on the present link.
+    /// The client's last write is on the present link. In a Redis Cluster, it is the last write on
+    /// one node only.
     pub(crate) fn wrote_here(&mut self) {
+        if self.is(Flag::ManyNodes) {
+            return;
+        }
         self.clear(Flag::Moved);
         if let Some(details) = &mut self.details {
             details.former = None;
@@ -85,6 +89,11 @@ impl Client {
 
     /// The client got the error that its last write cannot be confirmed.
     pub(crate) fn writes_lost(&mut self) {
+        if self.is(Flag::ManyNodes) {
+            self.clear(Flag::Moved);
+            self.details_mut().former = None;
+            return self.forget_lanes();
+        }
         self.set(Flag::Moved);
         let former = self.former_mut();
         former.add(LinkKey::NONE);

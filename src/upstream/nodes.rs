@@ -66,6 +66,13 @@ impl Nodes {
         (node.instance != InstanceKey::NONE).then_some(node.instance)
     }
 
+    /// The instance that serves a slot, and the last slot of the range that it serves from there.
+    pub(crate) fn range_from(&self, slot: Slot) -> Option<(InstanceKey, Slot)> {
+        let mut ranges = self.map.ranges();
+        let (_, last, _) = ranges.find(|(first, last, _)| (*first..=*last).contains(&slot))?;
+        Some((self.of_slot(slot)?, last))
+    }
+
     /// Is it known for each slot who serves it?
     pub(crate) fn is_complete(&self) -> bool {
         self.map.is_covered()

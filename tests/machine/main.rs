@@ -32,6 +32,7 @@ mod moves;
 mod paused_writes;
 mod permissions;
 mod redis_cluster;
+mod redis_cluster_commands;
 mod session_changes;
 mod slow_readers;
 mod tenant_limits;

@@ -7,10 +7,11 @@ use std::collections::HashMap;
 use slab::Slab;
 
 use super::{Reason, Requests};
+use crate::command::scan::Scan;
 use crate::command::scatter::Merge;
 use crate::command::slot::Slot;
 use crate::link::verb::Verb;
-use crate::store::key::ClientKey;
+use crate::store::key::{ClientKey, InstanceKey};
 
 /// The place of a part: its request, and its index there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,19 +41,31 @@ pub(crate) struct Scattered {
     /// The client's record.
     pub record: u32,
     pub client: ClientKey,
-    pub what: What,
+    pub gather: Gather,
 }
 
-/// What the parts of a request are.
+/// What becomes of the replies.
 #[derive(Debug)]
-pub(crate) enum What {
-    /// Requests to several nodes, whose replies are merged.
+pub(crate) enum Gather {
+    /// They are merged.
     Merge(Merge),
-    /// MULTI, its commands and EXEC. The client gets the last reply.
+    /// They are those to one step of a SCAN, which has one part.
+    Scan(Box<RunningScan>),
+    /// They are those to a transaction, which has one part. The client gets the last one.
     Transaction(Box<Piece>),
 }
 
-/// A transaction that one node gets in one piece. It has one part.
+/// A SCAN of which a step is in flight.
+#[derive(Debug)]
+pub(crate) struct RunningScan {
+    pub scan: Scan,
+    /// The node that has the slot.
+    pub node: InstanceKey,
+    /// The client's request, to start anew.
+    pub frame: Box<[u8]>,
+}
+
+/// A transaction that one node gets in one piece.
 #[derive(Debug)]
 pub(crate) struct Piece {
     pub slot: Slot,
@@ -107,29 +120,31 @@ impl Requests {
         add: impl FnOnce(&mut Merge, usize),
     ) -> Option<Scattered> {
         let request = self.scattered.requests.get_mut(part.request)?;
-        let What::Merge(merge) = &mut request.what else {
-            return None;
+        let complete = match &mut request.gather {
+            Gather::Merge(merge) => {
+                add(merge, part.index);
+                merge.is_complete()
+            }
+            Gather::Scan(_) | Gather::Transaction(_) => true,
         };
-        add(merge, part.index);
-        let complete = merge.is_complete();
         complete.then(|| self.end_scattered(part)).flatten()
     }
 
     /// The transaction that a part is, and its client.
     pub(crate) fn piece(&mut self, part: Part) -> Option<(&mut Piece, ClientKey)> {
         let request = self.scattered.requests.get_mut(part.request)?;
-        match &mut request.what {
-            What::Transaction(piece) => Some((piece, request.client)),
-            What::Merge(_) => None,
+        match &mut request.gather {
+            Gather::Transaction(piece) => Some((piece, request.client)),
+            Gather::Merge(_) | Gather::Scan(_) => None,
         }
     }
 
     /// The part with this record, if it is a transaction.
     pub(crate) fn transaction_of(&self, record: u32) -> Option<&Piece> {
         let part = self.scattered.parts.get(&record)?;
-        match &self.scattered.requests.get(part.request)?.what {
-            What::Transaction(piece) => Some(piece),
-            What::Merge(_) => None,
+        match &self.scattered.requests.get(part.request)?.gather {
+            Gather::Transaction(piece) => Some(piece),
+            Gather::Merge(_) | Gather::Scan(_) => None,
         }
     }
 

@@ -176,7 +176,7 @@ impl Machine {
         let queue = self.requests.of_link(lost.fifo);
         let outcome = |(index, request): (u32, &Request)| {
             let sent = request.start < lost.sent;
-            let open = request.kind == Kind::Part || self.clients.contains(request.client);
+            let open = request.kind.is_part() || self.clients.contains(request.client);
             let outcome = match request.kind {
                 kind if !kind.is_counted() => Outcome::Drop,
                 _ if sent && !open => Outcome::Drop,

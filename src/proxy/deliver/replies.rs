@@ -172,13 +172,13 @@ impl Machine {
             let mut outcome = found.broken.map_or(Ok(()), Err);
             if kind.is_collected() {
                 let collected = match kind {
-                    Kind::Part => link.collect_at_most(part, part_bytes_max),
+                    kind if kind.is_part() => link.collect_at_most(part, part_bytes_max),
                     _ => link.collect(part),
                 };
                 outcome = outcome.and(collected);
                 if all_done {
                     let reply = mem::take(&mut link.collected);
-                    match self.requests.end_part(index).filter(|_| kind == Kind::Part) {
+                    match self.requests.end_part(index).filter(|_| kind.is_part()) {
                         Some(part) => self.work.push(Work::PartEnded(part, PartEnd::Reply(reply))),
                         None => self.work.push(Work::Answered(key, kind, reply)),
                     }

@@ -48,7 +48,7 @@ impl Machine {
         else {
             return;
         };
-        if kind == Kind::Part {
+        if kind.is_part() {
             if let Some(part) = self.requests.end_part(index) {
                 self.work
                     .push(Work::PartEnded(part, PartEnd::Lost(error.into())));

@@ -86,10 +86,11 @@ impl Machine {
         };
         let (link, sticky) = (client.link, client.in_flight > 0);
         if client.pin().is_some() {
-            return match self.other_node(key, frame) {
-                // Only `dispatch_to_other_node` sends it.
-                Some(_) => Err(Refusal::Later),
-                None => self.with_room(key, link),
+            // Only `dispatch_to_other_node` sends it.
+            let elsewhere = self.other_node(key, frame).is_some() || self.scans_nodes(key, frame);
+            return match elsewhere {
+                true => Err(Refusal::Later),
+                false => self.with_room(key, link),
             };
         }
         if self.is_clustered(key) {

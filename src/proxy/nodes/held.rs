@@ -6,12 +6,13 @@ use std::collections::HashMap;
 use crate::command::scatter;
 use crate::command::slot::Slot;
 use crate::command::{Dedicated, ErrorReply};
-use crate::link::request::Held;
+use crate::link::request::{Held, Kind};
 use crate::link::verb::Verb;
 use crate::proxy::deliver::unanswered::End;
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
+use crate::proxy::nodes::scan;
 use crate::resp::Args;
 use crate::session::client::Hold;
 use crate::store::key::ClientKey;
@@ -96,6 +97,9 @@ impl Machine {
         let Some((request, bytes)) = self.requests.get(index).zip(bytes) else {
             return self.answer_lost(index, error, End::Error);
         };
+        if request.kind == Kind::ScanStep {
+            return self.answer_lost(index, error, End::Error);
+        }
         let client = self
             .requests
             .client_of_part(index)
@@ -140,6 +144,10 @@ impl Machine {
     fn send_held(&mut self, held: &Held) -> bool {
         if held.slot.is_none() && scatter::is_for_all(&held.bytes) {
             return self.send_held_to_all(held);
+        }
+        if held.slot.is_none() && scan::is_scan(&held.bytes) {
+            self.start_scan(held.index, held.client, &held.bytes);
+            return true;
         }
         let to = self.node_of(held.client, held.slot);
         to.is_some_and(|to| {

@@ -18,16 +18,20 @@
 //! | `redirect` | requests that their node sends away |
 //! | `held` | requests that no node executes at the moment |
 //! | `scatter` | requests that several nodes execute in parts |
+//! | `past_scripts` | commands for nodes that are busy with a script |
+//! | `scan` | SCAN over all nodes |
 //! | `transaction` | MULTI, until its node is known |
 //! | `repeat` | dedicated links whose slot moves, or whose node fails |
 //! | `piece` | transactions that another node executes |
 //! | `slots` | the question about the slots, and the answer |
 
 mod held;
+mod past_scripts;
 mod piece;
 pub(in crate::proxy) mod redirect;
 mod repeat;
 mod route;
+mod scan;
 pub(in crate::proxy) mod scatter;
 mod slots;
 mod transaction;

@@ -6,7 +6,7 @@ use crate::command::ErrorReply;
 use crate::command::slot::Slot;
 use crate::dedicated::repeat::{Outcome, Transaction};
 use crate::link::redirection::Redirection;
-use crate::link::request::{Held, Part, PartEnd, Piece, Scattered, What};
+use crate::link::request::{Gather, Held, Part, PartEnd, Piece, Scattered};
 use crate::link::verb::Verb;
 use crate::proxy::machine::Machine;
 use crate::proxy::nodes::redirect::{MOVED_AWAY, REDIRECTIONS_MAX};
@@ -40,7 +40,7 @@ impl Machine {
         let part = self.requests.scatter(Scattered {
             record,
             client: key,
-            what: What::Transaction(Box::new(piece)),
+            gather: Gather::Transaction(Box::new(piece)),
         });
         let to = transaction.moved.unwrap_or(Redirection::Later);
         self.send_piece(part, to, MOVED_AWAY);

@@ -68,7 +68,8 @@ impl Machine {
         let link = self.links.get_mut(key)?;
         let begun = link.scanner.at_start() && !link.collected.is_empty();
         let head = self.requests.get(link.fifo.head)?;
-        (begun && head.kind.is_counted()).then(|| mem::take(&mut link.collected))
+        let redirects = head.kind.is_counted() && head.kind != Kind::ScanStep;
+        (begun && redirects).then(|| mem::take(&mut link.collected))
     }
 
     /// Gives the first request of the record at the head of a link's queue a record of its own.

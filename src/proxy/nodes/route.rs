@@ -91,6 +91,10 @@ impl Machine {
                 .unwrap_or_default(),
         };
         self.pin(key, pool)?;
+        let clustered = self.is_clustered(key);
+        if let Some(client) = self.clients.get_mut(key).filter(|_| clustered) {
+            client.note_many_nodes();
+        }
         if let Some(pin) = self.clients.pin_mut(key) {
             pin.slot = keys::slot_of(frame);
         }

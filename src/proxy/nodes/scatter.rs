@@ -3,25 +3,18 @@
 use crate::command::scatter::{self, CrossSlot, Merge, Rule};
 use crate::command::slot::Slot;
 use crate::command::{Dedicated, ErrorReply, Plan};
-use crate::link::request::{Held, Kind, Part, PartEnd, Scattered, What};
+use crate::link::request::{Gather, Held, Kind, Part, PartEnd, Scattered};
 use crate::link::verb::Verb;
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
+use crate::proxy::nodes::scan::is_scan;
+use crate::proxy::texts::NOT_SERVED;
 use crate::resp::Args;
 use crate::store::chunk::ChunkList;
 use crate::store::key::{ClientKey, InstanceKey};
 
 /// The error of a server that is no part of a Redis Cluster, which a client sees.
 const NO_CLUSTER: ErrorReply = ErrorReply::fixed("ERR This instance has cluster support disabled");
-
-/// The error of a server that does not know who serves the slots.
-const NOT_SERVED: ErrorReply = ErrorReply::fixed("CLUSTERDOWN Hash slot not served");
-
-/// The errors for commands that need more than one node, and are not split.
-const NO_SCAN: ErrorReply =
-    ErrorReply::Proxy("ERR elika: SCAN of a Redis Cluster is not supported");
-const NO_WAIT: ErrorReply =
-    ErrorReply::Proxy("ERR elika: WAIT on a Redis Cluster is not supported");
 
 impl Machine {
     /// Handles a command of a client of a Redis Cluster, unless one node executes it.
@@ -35,8 +28,10 @@ impl Machine {
             return None;
         }
         let forwards = match plan {
-            Plan::Forward | Plan::Script | Plan::Dedicated(Dedicated::Wait) => true,
-            Plan::Admin(_) => self.settings.admin_commands,
+            Plan::Forward | Plan::Script | Plan::Dedicated(Dedicated::Bypass(None)) => true,
+            Plan::Admin(_) | Plan::Dedicated(Dedicated::Bypass(Some(_))) => {
+                self.settings.admin_commands
+            }
             _ => false,
         };
         if !forwards {
@@ -47,9 +42,13 @@ impl Machine {
         if !self.upstreams.has_pool(pool) && self.admit(key).is_err() {
             return None;
         }
-        self.is_clustered(key)
-            .then(|| self.scatter(key, frame))
-            .flatten()
+        if !self.is_clustered(key) {
+            return None;
+        }
+        match plan {
+            Plan::Dedicated(_) => self.send_past_scripts(key, frame),
+            _ => self.scatter(key, frame),
+        }
     }
 
     /// Handles a request, unless one node executes it.
@@ -57,6 +56,9 @@ impl Machine {
         if let Some(error) = refusal(frame) {
             self.reply_error(key, &error);
             return Some(Handled::Yes);
+        }
+        if is_scan(frame) {
+            return Some(self.scan(key, frame));
         }
         match scatter::rule(frame, CrossSlot::default()) {
             Rule::Slot(_) | Rule::AnyPrimary | Rule::Unknown => None,
@@ -88,7 +90,7 @@ impl Machine {
     }
 
     /// All nodes that serve slots. `None`: some are not known.
-    fn shards_of(&self, key: ClientKey) -> Option<Vec<(Slot, InstanceKey)>> {
+    pub(super) fn shards_of(&self, key: ClientKey) -> Option<Vec<(Slot, InstanceKey)>> {
         let pool = self.clients.get(key)?.pool;
         let nodes = self.upstreams.nodes_at(pool)?;
         nodes.is_complete().then(|| nodes.shards())
@@ -129,7 +131,7 @@ impl Machine {
         let request = self.requests.scatter(Scattered {
             record,
             client: key,
-            what: What::Merge(merge),
+            gather: Gather::Merge(merge),
         });
         self.stats.counters.requests_split += 1;
         let mut not_served = Vec::new();
@@ -158,14 +160,22 @@ impl Machine {
             }
         });
         let Some(whole) = whole else { return };
-        let protocol = self.clients.get(whole.client).map(|client| client.protocol);
-        if let What::Merge(merge) = whole.what {
-            let reply = merge.finish(protocol.unwrap_or_default());
-            self.answer_held((whole.client, whole.record), &reply);
+        let Some(client) = self.clients.get(whole.client) else {
+            return self.requests.forget(whole.record);
+        };
+        match whole.gather {
+            Gather::Merge(merge) => {
+                let reply = merge.finish(client.protocol);
+                self.answer_held((whole.client, whole.record), &reply);
+            }
+            Gather::Scan(scan) => {
+                self.scan_step_ended((whole.client, whole.record), *scan, end);
+            }
+            Gather::Transaction(_) => {}
         }
     }
 
-    /// Answers a request that is in its client's queue, and in no link's.
+    /// Answers a request that several nodes have executed.
     pub(super) fn answer_held(&mut self, (key, record): (ClientKey, u32), reply: &[u8]) {
         let Some(client) = self.clients.get_mut(key) else {
             return self.requests.forget(record);
@@ -186,7 +196,15 @@ impl Machine {
 
 /// Is a command handled by `dispatch_to_nodes`, although it has no keys?
 pub(super) fn is_dispatched(frame: &[u8]) -> bool {
-    refusal(frame).is_some() || scatter::is_for_all(frame)
+    let for_all = scatter::is_for_all(frame) && !is_wait(frame);
+    refusal(frame).is_some() || for_all || is_scan(frame)
+}
+
+/// Is it WAIT or WAITAOF? It is sent on the links that carried the client's writes.
+fn is_wait(frame: &[u8]) -> bool {
+    let name = Args::new(frame).next();
+    let is = |other: &[u8]| name.is_some_and(|name| name.eq_ignore_ascii_case(other));
+    is(b"wait") || is(b"waitaof")
 }
 
 /// The error for a command that no node gets.
@@ -195,8 +213,6 @@ fn refusal(frame: &[u8]) -> Option<ErrorReply> {
     let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
     match () {
         () if is("cluster") || is("asking") => Some(NO_CLUSTER),
-        () if is("scan") => Some(NO_SCAN),
-        () if is("wait") || is("waitaof") => Some(NO_WAIT),
         () => None,
     }
 }

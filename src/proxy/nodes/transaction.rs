@@ -11,6 +11,7 @@ use crate::link::verb::Verb;
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::forward::route::Refusal;
 use crate::proxy::machine::Machine;
+use crate::proxy::nodes::scan::{NO_SCAN, is_scan};
 use crate::proxy::work::Work;
 use crate::resp::{Args, write};
 use crate::session::client::Hold;
@@ -85,6 +86,7 @@ impl Machine {
             }
             Plan::Answer(Answer::Exec) if moved => self.execute_opened(key),
             _ if failed => self.reply(key, b"+QUEUED\r\n"),
+            _ if is_scan(frame) => self.fail_opened(key, &NO_SCAN),
             _ if moved => self.queue_moved(key, plan, frame),
             Plan::Forward | Plan::Script if keys::slots(frame) == Slots::None => {
                 self.queue_opened(key, frame);
@@ -197,6 +199,9 @@ impl Machine {
         plan: Plan,
         frame: &[u8],
     ) -> Option<Handled> {
+        if self.scans_nodes(key, frame) {
+            return Some(self.scan_with_pin(key, frame));
+        }
         let node = self.other_node(key, frame)?;
         if !self.is_settled(key) {
             return Some(Handled::Later);

@@ -50,7 +50,8 @@ impl Sessions {
     /// Must links other than the client's dedicated link be asked in a WAIT? Not inside MULTI or in
     /// subscriber mode, where WAIT does not wait.
     pub(crate) fn waits_elsewhere(&self, key: ClientKey) -> bool {
-        let client = self.get(key).filter(|it| it.is(Flag::Moved));
+        let elsewhere = |it: &&Client| it.is(Flag::Moved) || it.is(Flag::ManyNodes);
+        let client = self.get(key).filter(elsewhere);
         let pin = client.and_then(|it| Some((it.protocol, it.pin()?)));
         pin.is_some_and(|(protocol, pin)| !pin.multi && !pin.is_modal(protocol))
     }

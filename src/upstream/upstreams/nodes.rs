@@ -48,6 +48,15 @@ impl Upstreams {
         self.instances.get_mut(whole)?.nodes.as_deref_mut()
     }
 
+    /// Are two pools of the same account and instance, or of nodes of the same Redis Cluster?
+    pub(crate) fn same_login(&self, one: PoolKey, other: PoolKey) -> bool {
+        let login = |pool: PoolKey| {
+            let access = self.access_at(pool)?;
+            Some((access.account, self.cluster_around(access.instance)))
+        };
+        login(one).is_some_and(|it| login(other) == Some(it))
+    }
+
     /// Is an instance a Redis Cluster, or a node of one?
     pub(crate) fn is_clustered(&self, key: InstanceKey) -> bool {
         self.nodes_around(key).is_some()

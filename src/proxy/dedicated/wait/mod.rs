@@ -13,6 +13,8 @@
 //!               ▼
 //!         the client gets the minimum
 //! ```
+//! The writes of a client of a Redis Cluster are on several nodes. All links that it has used are
+//! asked, and the minimum is true for its last write on each node.
 
 use crate::command::ErrorReply;
 use crate::session::client::Client;
@@ -57,13 +59,16 @@ impl Machine {
         if !self.at_barrier(key) {
             return Handled::Later;
         }
-        let Some(client) = self.clients.get(key) else {
+        let Some(client) = self.clients.get_mut(key) else {
             return Handled::Yes;
         };
-        let mut on = client.former().to_vec();
+        let mut on = client.lanes_to_ask();
+        on.extend(client.former());
         if client.link != LinkKey::NONE {
             on.push(client.link);
         }
+        on.sort_unstable();
+        on.dedup();
         if on.is_empty() {
             // The client has written nothing: any link can be asked.
             match self.route(key, frame) {
@@ -95,8 +100,7 @@ impl Machine {
         let link = self.links.get(on).filter(|it| !it.is_retired());
         let client = self.clients.get(key);
         link.is_some_and(|link| {
-            let its = self.upstreams.access_key(link.pool);
-            let same = |client: &Client| self.upstreams.access_key(client.pool) == its;
+            let same = |client: &Client| self.upstreams.same_login(client.pool, link.pool);
             self.upstreams.has_pool(link.pool) && client.is_some_and(same)
         })
     }
