@@ -41,7 +41,8 @@ impl Held {
 }
 
 impl Requests {
-    /// Holds a request that is in no link's queue. Its time counts from the first call.
+    /// Holds a request that is in no link's queue. Its time counts from the first call. Requests
+    /// that wait for its reply stay behind it.
     pub(crate) fn hold(&mut self, held: Held) {
         let clock = self.clock;
         if let Some(record) = self.get_mut(held.index)
@@ -50,7 +51,9 @@ impl Requests {
             record.retried = record.retried.and(Reason::Held);
             record.queued = clock;
         }
-        self.held.push_back(held);
+        let waits = |it: &Held| it.behind == Some(held.index);
+        let at = self.held.iter().position(waits);
+        self.held.insert(at.unwrap_or(self.held.len()), held);
     }
 
     /// How long ago a request was first held, ms.
@@ -87,10 +90,11 @@ impl Requests {
         std::mem::take(&mut self.held)
     }
 
-    /// Does a request of this client for this slot wait?
-    pub(crate) fn holds(&self, client: ClientKey, slot: Option<Slot>) -> bool {
+    /// Does an earlier request of this client for this slot than this one wait?
+    pub(crate) fn holds_before(&self, index: u32, client: ClientKey, slot: Option<Slot>) -> bool {
         let same = |held: &Held| held.client == client && held.slot == slot;
-        self.held.iter().any(same)
+        let waits = |held: &Held| held.behind == Some(index);
+        self.held.iter().any(|held| same(held) && !waits(held))
     }
 
     /// Does the request of this record have its reply, or no client?

@@ -186,7 +186,7 @@ impl Machine {
             record.retried = record.retried.redirected();
             record.retried.redirections() > REDIRECTIONS_MAX
         });
-        let waits = self.requests.holds(it.client, own);
+        let waits = self.requests.holds_before(it.index, it.client, own);
         let node = node.filter(|_| !often && !waits);
         if node.is_some_and(|to| self.resend(it.index, it.client, to, &it.bytes, asking)) {
             return;
