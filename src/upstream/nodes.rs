@@ -29,6 +29,8 @@ pub(crate) struct Nodes {
     asked: Option<LinkKey>,
     /// `None`: no node was asked yet.
     asked_at: Option<Millis>,
+    /// The link of the last answer without slots.
+    failed: Option<LinkKey>,
     /// A reply showed that the map is not right.
     stale: bool,
 }
@@ -50,6 +52,7 @@ impl Nodes {
             version,
             asked: None,
             asked_at: None,
+            failed: None,
             stale: true,
         }
     }
@@ -120,6 +123,7 @@ impl Nodes {
             map: mem::replace(&mut self.map, map),
             ..*self
         };
+        self.failed = None;
         if !before.served().eq(self.served()) {
             self.version = version;
         }
@@ -157,6 +161,16 @@ impl Nodes {
     pub(crate) fn ask(&mut self, on: Option<LinkKey>, now: Millis) {
         (self.asked, self.asked_at) = (on, Some(now));
         self.stale &= on.is_none();
+    }
+
+    /// The answer on this link has no slots: its user may not ask, or its node does not know them.
+    pub(crate) fn fail_question(&mut self, on: LinkKey) {
+        self.failed = Some(on);
+    }
+
+    /// The link of the last answer without slots.
+    pub(crate) fn failed(&self) -> Option<LinkKey> {
+        self.failed
     }
 
     /// The question has an answer, or its link has ended. Returns whether it was outstanding.

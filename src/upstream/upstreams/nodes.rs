@@ -169,6 +169,9 @@ impl Upstreams {
         let info = ClusterInfo::read(info).filter(|info| info.is_ok);
         let topology = address.and_then(|asked| Topology::read(slots, asked));
         let (Some(_), Some(topology), true) = (info, topology, asked) else {
+            if let Some(nodes) = self.nodes_around_mut(whole) {
+                nodes.fail_question(on);
+            }
             return HashSet::new();
         };
         self.follow_topology(whole, &topology, now)
@@ -245,9 +248,11 @@ impl Upstreams {
         on
     }
 
-    /// The link of a cluster with the least in flight.
+    /// The link of a cluster with the least in flight. After an answer without slots, all other
+    /// links come first.
     fn link_to_ask(&self, whole: InstanceKey, links: &Links, now: Millis) -> Option<LinkKey> {
-        let mut best: Option<((bool, bool), LinkKey)> = None;
+        let failed = self.nodes_around(whole).and_then(Nodes::failed);
+        let mut best: Option<((bool, bool, bool), LinkKey)> = None;
         for (key, link) in links.iter() {
             if !link.is_ready() || link.is_dedicated() || !link.is_open() || link.paused {
                 continue;
@@ -255,7 +260,8 @@ impl Upstreams {
             if self.cluster_around(link.instance) != whole {
                 continue;
             }
-            let load = (link.is_late(now), !link.fifo.is_empty());
+            let asked = failed.is_some_and(|failed| key <= failed);
+            let load = (link.is_late(now), asked, !link.fifo.is_empty());
             if best.is_none_or(|(least, _)| load < least) {
                 best = Some((load, key));
             }
