@@ -26,6 +26,8 @@ pub(crate) enum Op {
         slot: Option<usize>,
         write: bool,
     },
+    /// EVAL, which fails with its own text or executes as a write.
+    Script(Option<usize>),
     /// MGET: the slot of each key.
     Values(Vec<usize>),
     /// EXISTS and TOUCH: the different slots, and the number of keys that always exist.
@@ -50,11 +52,17 @@ impl Op {
     /// The slots of its keys.
     pub(crate) fn slots(&self) -> Vec<usize> {
         match self {
-            Self::One { slot, .. } => slot.iter().copied().collect(),
+            Self::One { slot, .. } | Self::Script(slot) => slot.iter().copied().collect(),
             Self::Values(slots) | Self::Sum(slots, _) => slots.clone(),
             Self::Block(slot) => vec![*slot],
             _ => Vec::new(),
         }
+    }
+
+    /// Whether several nodes execute it, or refuse it because of its keys.
+    pub(crate) fn is_for_several(&self) -> bool {
+        let several = matches!(self, Self::DbSize | Self::Keys | Self::CrossSlot);
+        several || matches!(self, Self::Values(_) | Self::Sum(..) | Self::Exec { .. })
     }
 
     /// Whether it may be executed twice.

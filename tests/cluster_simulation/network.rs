@@ -203,6 +203,9 @@ impl World {
             let reply = output.clone();
             link.from_node.push(output, self.now, &mut self.rng);
             let place = (link.cluster, link.node);
+            if reply.starts_with(b"-MOVED ") {
+                self.known[worker][link.cluster].get_or_insert(self.now);
+            }
             if !shown.is_empty() || !reply.is_empty() {
                 self.note(|| {
                     let shown: Vec<String> = { shown.iter() }

@@ -259,10 +259,7 @@ impl World {
             _ => "set",
         };
         let keyless = script != "set" && self.rng.one_in(2);
-        let op = Op::One {
-            slot: (!keyless).then_some(slot),
-            write: true,
-        };
+        let op = Op::Script((!keyless).then_some(slot));
         let key = self.key(index, slot, "s2");
         match keyless {
             true => Line::new(["EVAL", script, "0", &tag], op),

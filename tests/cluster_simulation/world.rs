@@ -35,6 +35,9 @@ pub(crate) struct World {
     pub(crate) clients: Vec<Client>,
     /// When connections to each cluster ended or were refused, ms.
     pub(crate) losses: Vec<Vec<u64>>,
+    /// When each worker could know that an instance is a cluster: of servers without HELLO, by the
+    /// first MOVED.
+    pub(crate) known: Vec<Vec<Option<u64>>>,
     /// Nothing fails any more.
     pub(crate) calm: bool,
     pub(crate) summary: Summary,
@@ -71,6 +74,7 @@ impl World {
         });
         let mut world = Self {
             workers: workers.collect(),
+            known: vec![vec![None; clusters.len()]; plan.workers.into()],
             losses: vec![Vec::new(); clusters.len()],
             rng,
             now: 1_000,

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use super::{Fifo, Kind, Reason, Reply, Requests};
+use super::{Fifo, Kind, Reason, Reply, Request, Requests};
 use crate::command::keys::slot_of;
 use crate::command::slot::Slot;
 use crate::store::key::ClientKey;
@@ -43,8 +43,9 @@ impl Held {
 impl Requests {
     /// Holds a request that is in no link's queue. Its time counts from the first call. Requests
     /// that wait for its reply stay behind it.
-    pub(crate) fn hold(&mut self, held: Held) {
+    pub(crate) fn hold(&mut self, mut held: Held) {
         let clock = self.clock;
+        held.slot = self.slot_of_part(held.index).or(held.slot);
         if let Some(record) = self.get_mut(held.index)
             && !record.retried.has(Reason::Held)
         {
@@ -99,7 +100,7 @@ impl Requests {
 
     /// Does the request of this record have its reply, or no client?
     pub(crate) fn is_answered(&self, index: u32, client: ClientKey) -> bool {
-        self.get(index)
-            .is_none_or(|it| it.client != client || matches!(it.reply(), Reply::Done(_)))
+        let done = |it: &Request| it.client != client || matches!(it.reply(), Reply::Done(_));
+        self.slot_of_part(index).is_none() && self.get(index).is_none_or(done)
     }
 }

@@ -7,13 +7,16 @@ use slab::Slab;
 
 use super::Requests;
 use crate::command::scatter::Merge;
-use crate::store::key::ClientKey;
+use crate::command::slot::Slot;
+use crate::store::key::{ClientKey, InstanceKey};
 
 /// The place of a part: its request, and its index there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Part {
     request: usize,
     index: usize,
+    /// Its node serves this slot.
+    slot: Slot,
 }
 
 /// What became of a part.
@@ -31,6 +34,8 @@ pub(crate) struct Scattered {
     pub record: u32,
     pub client: ClientKey,
     pub merge: Merge,
+    /// The nodes of the parts, if each node executes one part of the request at most.
+    pub nodes: Vec<InstanceKey>,
 }
 
 /// All such requests, and their parts by their records.
@@ -52,9 +57,28 @@ impl Requests {
     }
 
     /// A record is a part of a request.
-    pub(crate) fn add_part(&mut self, record: u32, request: usize, index: usize) {
-        let part = Part { request, index };
+    pub(crate) fn add_part(&mut self, record: u32, (request, index): (usize, usize), slot: Slot) {
+        let part = Part {
+            request,
+            index,
+            slot,
+        };
         self.scattered.parts.insert(record, part);
+    }
+
+    /// The slot whose node executes the part with this record. `None`: it is no part.
+    pub(crate) fn slot_of_part(&self, record: u32) -> Option<Slot> {
+        Some(self.scattered.parts.get(&record)?.slot)
+    }
+
+    /// Does this node execute another part of the request already, which it must not?
+    pub(crate) fn has_other_part(&self, record: u32, node: InstanceKey) -> bool {
+        let part = self.scattered.parts.get(&record);
+        part.is_some_and(|part| {
+            let request = self.scattered.requests.get(part.request);
+            let mut nodes = request.iter().flat_map(|it| it.nodes.iter().enumerate());
+            nodes.any(|(index, it)| index != part.index && *it == node)
+        })
     }
 
     /// The client whose request has a part with this record.

@@ -107,6 +107,8 @@ impl Machine {
             return self.send_held_to_all(held);
         }
         let to = self.node_of(held.client, held.slot);
+        // The slots of two parts may have the same node now.
+        let to = to.filter(|to| !self.requests.has_other_part(held.index, *to));
         to.is_some_and(|to| self.resend(held.index, held.client, to, &held.bytes, false))
     }
 

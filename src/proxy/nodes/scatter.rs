@@ -70,7 +70,7 @@ impl Machine {
                 };
                 let merge = Merge::new(rule, nodes.len());
                 let parts: Vec<_> = nodes.iter().map(|&(slot, _)| (slot, frame)).collect();
-                Some(self.send_parts(key, merge, &parts))
+                Some(self.send_parts(key, merge, &parts, nodes_of(&nodes)))
             }
             Rule::Slots(split) => {
                 let parts: Vec<(Slot, Box<[u8]>)> = split
@@ -81,7 +81,7 @@ impl Machine {
                     .iter()
                     .map(|(slot, frame)| (*slot, &**frame))
                     .collect();
-                Some(self.send_parts(key, split.into_merge(), &parts))
+                Some(self.send_parts(key, split.into_merge(), &parts, Vec::new()))
             }
         }
     }
@@ -105,11 +105,18 @@ impl Machine {
             .iter()
             .map(|&(slot, _)| (slot, &*held.bytes))
             .collect();
-        self.spread(held.index, held.client, merge, &parts);
+        let of = (held.index, held.client);
+        self.spread(of, merge, &parts, nodes_of(&nodes));
         true
     }
 
-    fn send_parts(&mut self, key: ClientKey, merge: Merge, parts: &[(Slot, &[u8])]) -> Handled {
+    fn send_parts(
+        &mut self,
+        key: ClientKey,
+        merge: Merge,
+        parts: &[(Slot, &[u8])],
+        nodes: Vec<InstanceKey>,
+    ) -> Handled {
         if let Err(refusal) = self.renew_lanes(key) {
             return self.refuse(key, refusal);
         }
@@ -119,23 +126,30 @@ impl Machine {
         let kind = kind_of(client);
         client.in_flight += 1;
         let record = self.requests.push_held(&mut client.fifo, key, kind);
-        self.spread(record, key, merge, parts);
+        self.spread((record, key), merge, parts, nodes);
         Handled::Yes
     }
 
-    /// Sends the parts of a request, whose client's record this is.
-    fn spread(&mut self, record: u32, key: ClientKey, merge: Merge, parts: &[(Slot, &[u8])]) {
+    /// Sends the parts of a request, whose client's record this is. `nodes`: see [`Scattered`].
+    fn spread(
+        &mut self,
+        (record, key): (u32, ClientKey),
+        merge: Merge,
+        parts: &[(Slot, &[u8])],
+        nodes: Vec<InstanceKey>,
+    ) {
         let request = self.requests.scatter(Scattered {
             record,
             client: key,
             merge,
+            nodes,
         });
         self.stats.counters.requests_split += 1;
         let mut not_served = Vec::new();
         NOT_SERVED.write(&mut not_served);
         for (index, &(slot, frame)) in parts.iter().enumerate() {
             let part = self.requests.push_part();
-            self.requests.add_part(part, request, index);
+            self.requests.add_part(part, (request, index), slot);
             let to = self.node_of(key, Some(slot));
             if !to.is_some_and(|to| self.resend(part, key, to, frame, false)) {
                 self.hold(Held::new(part, key, frame, &not_served));
@@ -171,6 +185,10 @@ impl Machine {
             .release_parked(&mut self.requests, whole.client);
         self.mark_ready(whole.client);
     }
+}
+
+fn nodes_of(shards: &[(Slot, InstanceKey)]) -> Vec<InstanceKey> {
+    shards.iter().map(|(_, node)| *node).collect()
 }
 
 /// Is a command handled by `dispatch_to_nodes`, although it has no keys?

@@ -72,7 +72,9 @@ impl Cluster {
             .route(node, &keys(name, args), asking)
             .and_then(|()| self.readiness(node));
         if let Err(text) = refused {
-            if text == CROSS_SLOT {
+            // In a transaction, the server refuses it.
+            let queued = self.nodes[node].session(id).queue.is_some();
+            if text == CROSS_SLOT && self.plan.hello && !queued {
                 return Err(format!("{name} with keys of several slots reached a node"));
             }
             self.note_refused_in_transaction(node, id);

@@ -94,7 +94,8 @@ impl Cluster {
             "HELLO" => {
                 session.protocol = match args.get(1).map(|version| version.as_slice()) {
                     Some(b"3") => 3,
-                    _ => 2,
+                    Some(_) => 2,
+                    None => session.protocol,
                 };
                 let protocol = session.protocol;
                 self.hello(node, protocol, id)

@@ -1,11 +1,15 @@
 //! The errors that a client may get, and when.
 
 use super::super::client::{Op, Sent};
+use super::super::cluster::Execution;
 use super::super::world::World;
 
 /// A request may wait this much longer than hold-ms for an error of a node or of the proxy, because
 /// of the network, ms.
 const SLACK_MS: u64 = 100;
+
+/// The error for a script that a node redirects, or that looks so.
+const MOVED_SCRIPT: &str = "TRYAGAIN The slot has moved to another node";
 
 impl World {
     /// Judges an error that no script chose.
@@ -20,6 +24,9 @@ impl World {
             "MOVED" | "ASK" => return Err("a redirection".into()),
             "CROSSSLOT" => return self.judge_cross_slot(index, sent),
             _ => {}
+        }
+        if matches!(sent.op, Op::Script(_)) && text == MOVED_SCRIPT {
+            return self.judge_moved_script(index, sent);
         }
         if !self.plan.faults.any() && !matches!(sent.op, Op::Exec { fails: true, .. }) {
             return Err("an error without a fault".into());
@@ -50,11 +57,26 @@ impl World {
             }
             _ if text.starts_with("ERR elika: backend unavailable: ") => {
                 match dedicated || matches!(sent.op, Op::Login) {
+                    true if self.judge_unknown(index, sent).is_ok() => Ok(()),
                     true => self.judge_unavailable(index, sent),
                     false => self.judge_held(index, sent),
                 }
             }
             _ => Err("an unexpected error".into()),
+        }
+    }
+
+    /// A script whose error names a node that the proxy does not know: its text may be the script's
+    /// own.
+    fn judge_moved_script(&mut self, index: usize, sent: &Sent) -> Result<(), String> {
+        let cluster = &self.clusters[self.clients[index].cluster];
+        let moved = |it: &Execution| it.reply.starts_with(b"-MOVED ");
+        let slot = sent.op.slots().first().copied();
+        let mut troubles = cluster.troubles.between(sent.at, self.now);
+        match cluster.executions(sent.tag) {
+            [one] if moved(one) => Ok(()),
+            [] if cluster.plan.empty_shards > 0 && troubles.any(|it| it.slot == slot) => Ok(()),
+            other => Err(format!("executed as {other:?}")),
         }
     }
 
