@@ -46,11 +46,11 @@ impl Requests {
     pub(crate) fn hold(&mut self, mut held: Held) {
         let clock = self.clock;
         held.slot = self.slot_of_part(held.index).or(held.slot);
-        if let Some(record) = self.get_mut(held.index)
-            && !record.retried.has(Reason::Held)
-        {
-            record.retried = record.retried.and(Reason::Held);
-            record.queued = clock;
+        if let Some(record) = self.get_mut(held.index) {
+            if !record.retried.has(Reason::Held) {
+                record.queued = clock;
+            }
+            record.retried = record.retried.rested().and(Reason::Held);
         }
         let waits = |it: &Held| it.behind == Some(held.index);
         let at = self.held.iter().position(waits);

@@ -183,7 +183,9 @@ impl Machine {
         };
         let script = it.verb == Verb::Script;
         let often = self.requests.get_mut(it.index).is_none_or(|record| {
-            record.retried = record.retried.redirected();
+            if to.is_some() {
+                record.retried = record.retried.redirected();
+            }
             record.retried.redirections() > REDIRECTIONS_MAX
         });
         let waits = self.requests.holds_before(it.index, it.client, own);
