@@ -2,11 +2,12 @@
 
 use crate::command::scatter::{self, CrossSlot, Merge, Rule};
 use crate::command::slot::Slot;
-use crate::command::{Dedicated, ErrorReply, Plan};
+use crate::command::{Dedicated, ErrorReply, Plan, keys};
 use crate::link::request::{Held, Kind, Part, PartEnd, Scattered};
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
 use crate::resp::Args;
+use crate::session::client::Hold;
 use crate::store::chunk::ChunkList;
 use crate::store::key::{ClientKey, InstanceKey};
 
@@ -125,6 +126,10 @@ impl Machine {
         };
         let kind = kind_of(client);
         client.in_flight += 1;
+        if parts.iter().any(|(_, frame)| keys::has_several(frame)) {
+            // As for a request with several keys of one slot.
+            client.hold.set(Hold::BARRIER);
+        }
         let record = self.requests.push_held(&mut client.fifo, key, kind);
         self.spread((record, key), merge, parts, nodes);
         Handled::Yes
