@@ -29,6 +29,8 @@ pub(crate) struct Nodes {
     asked: Option<LinkKey>,
     /// `None`: no node was asked yet.
     asked_at: Option<Millis>,
+    /// How often a node said who serves which slot.
+    learned: u32,
     /// The link of the last answer without slots.
     failed: Option<LinkKey>,
     /// A reply showed that the map is not right.
@@ -52,6 +54,7 @@ impl Nodes {
             version,
             asked: None,
             asked_at: None,
+            learned: 0,
             failed: None,
             stale: true,
         }
@@ -67,6 +70,17 @@ impl Nodes {
     pub(crate) fn of_slot(&self, slot: Slot) -> Option<InstanceKey> {
         let node = self.all.get(self.map.node_of(slot)?.as_usize())?;
         (node.instance != InstanceKey::NONE).then_some(node.instance)
+    }
+
+    /// How often a node said who serves which slot.
+    pub(crate) fn learned(&self) -> u32 {
+        self.learned
+    }
+
+    /// The address of the node that serves a slot.
+    pub(crate) fn address_of(&self, slot: Slot) -> Option<SocketAddr> {
+        let node = self.all.get(self.map.node_of(slot)?.as_usize())?;
+        Some(node.address)
     }
 
     /// Is it known for each slot who serves it?
@@ -124,6 +138,7 @@ impl Nodes {
             ..*self
         };
         self.failed = None;
+        self.learned += 1;
         if !before.served().eq(self.served()) {
             self.version = version;
         }

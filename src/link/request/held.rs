@@ -1,6 +1,7 @@
 //! Requests that wait to be sent again: their server did not execute them, and may later.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
 use super::{Fifo, Kind, Reason, Reply, Request, Requests};
 use crate::command::keys::slot_of;
@@ -24,6 +25,18 @@ pub(crate) struct Held {
     /// The record of an earlier request of the same client for the same slot, which was sent again:
     /// this one is sent when that one has its reply.
     pub behind: Option<u32>,
+    /// The reply may be a script's own.
+    pub doubt: Option<Doubt>,
+}
+
+/// A reply that says that the slot has left its node, which a script may have chosen: the slots are
+/// asked for, and say whether it is so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doubt {
+    /// The address of the node.
+    pub node: Option<SocketAddr>,
+    /// How often the slots were learned before.
+    pub learned: u32,
 }
 
 impl Held {
@@ -36,6 +49,7 @@ impl Held {
             reply: reply.into(),
             due: Millis::default(),
             behind: None,
+            doubt: None,
         }
     }
 }

@@ -88,10 +88,12 @@ impl Machine {
                 held.due = self.now.after(BEHIND_MS);
             } else if self.now < held.due {
                 // It goes on waiting.
-            } else if self.requests.held_ms(&held) >= self.settings.cluster_hold_ms {
+            } else if self.requests.held_ms(&held) >= self.settings.cluster_hold_ms
+                || self.was_left(&held) == Some(false)
+            {
                 self.answer_lost(held.index, &held.reply, End::Error);
                 continue;
-            } else if self.send_held(&held) {
+            } else if self.was_left(&held).is_some() && self.send_held(&held) {
                 behind.insert(place, Some(held.index));
                 continue;
             } else {
@@ -100,6 +102,18 @@ impl Machine {
             behind.entry(place).or_insert(held.behind);
             self.requests.hold(held);
         }
+    }
+
+    /// Has the slot of a request left its node, as the reply says? `None`: the slots have not been
+    /// learned since.
+    fn was_left(&self, held: &Held) -> Option<bool> {
+        let Some(doubt) = held.doubt else {
+            return Some(true);
+        };
+        let pool = self.clients.get(held.client)?.pool;
+        let nodes = self.upstreams.nodes_at(pool)?;
+        let serves = nodes.address_of(held.slot?)?;
+        (nodes.learned() != doubt.learned).then_some(doubt.node != Some(serves))
     }
 
     fn send_held(&mut self, held: &Held) -> bool {

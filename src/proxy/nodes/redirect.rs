@@ -8,7 +8,7 @@ use crate::command::slot::Slot;
 use crate::link::failure::Failure;
 use crate::link::link::Link;
 use crate::link::redirection::{Redirected, Redirection, Start};
-use crate::link::request::{Held, Kind};
+use crate::link::request::{Doubt, Held, Kind};
 use crate::link::stall::Stall;
 use crate::link::verb::Verb;
 use crate::proxy::deliver::retry::first_unanswered;
@@ -140,7 +140,7 @@ impl Machine {
             .client_of_part(index)
             .filter(|_| head.kind == Kind::Part);
         let client = part.unwrap_or(head.client);
-        let (kind, verb, from) = (head.kind, head.verb, link.instance);
+        let (kind, verb, from) = (head.kind, head.verb, (link.instance, link.address));
         link.traffic.reply_bytes += line.len() as u64;
         link.leave_head(&mut self.requests, (kind, verb));
         link.stall = Stall::None;
@@ -152,7 +152,8 @@ impl Machine {
         let redirected = Redirected {
             index,
             client,
-            from,
+            from: from.0,
+            at: from.1,
             to,
             verb,
             bytes: bytes.unwrap_or_default(),
@@ -194,11 +195,18 @@ impl Machine {
             return;
         }
         let reply = if to.is_some() { MOVED_AWAY } else { &it.reply };
-        match script {
+        let mut held = Held::new(it.index, it.client, &it.bytes, reply);
+        if script {
             // It may have been executed.
-            true => self.answer_lost(it.index, reply, End::Error),
-            false => self.hold(Held::new(it.index, it.client, &it.bytes, reply)),
+            if often || asking || to.is_none() {
+                return self.answer_lost(it.index, reply, End::Error);
+            }
+            held.doubt = Some(Doubt {
+                node: it.at,
+                learned: self.upstreams.slots_learned(it.from),
+            });
         }
+        self.hold(held);
     }
 
     /// The node that a redirection names. `certain`: the redirection is the server's own. Else only

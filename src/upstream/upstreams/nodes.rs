@@ -146,6 +146,11 @@ impl Upstreams {
         Some(to)
     }
 
+    /// How often a node of a cluster said who serves which slot.
+    pub(crate) fn slots_learned(&self, of: InstanceKey) -> u32 {
+        self.nodes_around(of).map_or(0, Nodes::learned)
+    }
+
     /// The slots of a cluster are not as this worker knows them.
     pub(crate) fn doubt_slots(&mut self, of: InstanceKey) {
         if let Some(nodes) = self.nodes_around_mut(of) {
