@@ -34,8 +34,11 @@ pub(crate) enum Op {
     Sum(Vec<usize>, usize),
     DbSize,
     Keys,
-    /// The keys of a request that is not split have several slots.
-    CrossSlot,
+    /// The keys of a request that is not split have several slots. Inside a transaction that has
+    /// failed already, it may look queued.
+    CrossSlot {
+        queued: bool,
+    },
     Multi,
     Queued,
     /// The transaction must fail: one of its commands was refused.
@@ -61,7 +64,7 @@ impl Op {
 
     /// Whether several nodes execute it, or refuse it because of its keys.
     pub(crate) fn is_for_several(&self) -> bool {
-        let several = matches!(self, Self::DbSize | Self::Keys | Self::CrossSlot);
+        let several = matches!(self, Self::DbSize | Self::Keys | Self::CrossSlot { .. });
         several || matches!(self, Self::Values(_) | Self::Sum(..) | Self::Exec { .. })
     }
 

@@ -251,7 +251,9 @@ impl World {
             let node = &mut self.clusters[link.cluster].nodes[link.node];
             node.sessions.remove(&session);
         }
-        self.workers[worker].machine.link_failed(key, &Failure::Lost);
+        self.workers[worker]
+            .machine
+            .link_failed(key, &Failure::Lost);
         self.actions(worker)
     }
 

@@ -87,7 +87,11 @@ impl World {
     }
 
     fn stuck(&self) -> String {
-        if std::env::var_os("DUMP").is_some() { for w in &self.workers { println!("{:#?}", w.machine); } }
+        if std::env::var_os("DUMP").is_some() {
+            for w in &self.workers {
+                println!("{:#?}", w.machine);
+            }
+        }
         let waiting = self.clients.iter().filter(|client| client.is_waiting());
         let waiting: Vec<String> = waiting
             .map(|client| {
@@ -129,7 +133,9 @@ impl World {
                 _ => 0,
             };
             if clients > 0 || in_flight > 0 || worker.machine.outbound_bytes() > 0 {
-                return Err(format!("{clients} clients and {in_flight} requests are left"));
+                return Err(format!(
+                    "{clients} clients and {in_flight} requests are left"
+                ));
             }
         }
         Ok(())

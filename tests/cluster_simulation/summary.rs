@@ -72,7 +72,8 @@ impl Summary {
     pub(crate) fn too_rare(&self, seeds: u64) -> Vec<String> {
         let all = LEAST.iter().zip(self.counts);
         let rare = all.filter(|((_, least), count)| *count < least * (seeds / 100));
-        rare.map(|((name, _), count)| format!("{name}: {count}")).collect()
+        rare.map(|((name, _), count)| format!("{name}: {count}"))
+            .collect()
     }
 
     pub(crate) fn shown(&self) -> String {

@@ -223,7 +223,9 @@ impl World {
             let other = self.rng.below(at + 1);
             keys.swap(at, other);
         }
-        let anchors = { keys.iter() }.filter(|(_, key)| !key.contains("}s")).count();
+        let anchors = { keys.iter() }
+            .filter(|(_, key)| !key.contains("}s"))
+            .count();
         let name = *self.rng.pick(&["MGET", "EXISTS", "TOUCH"]);
         let op = match name {
             "MGET" => Op::Values(keys.iter().map(|(slot, _)| *slot).collect()),
@@ -241,7 +243,7 @@ impl World {
             1 => vec!["DEL", &keys[0], &keys[1]],
             _ => vec!["EVAL", "return", "2", &keys[0], &keys[1]],
         };
-        Line::new(words, Op::CrossSlot)
+        Line::new(words, Op::CrossSlot { queued: false })
     }
 
     /// EVAL, with and without a key. Some fail with a text that looks like a redirection.
@@ -283,7 +285,10 @@ impl World {
             let tag = self.clients[index].next_tag();
             if self.rng.one_in(20) {
                 fails = true;
-                let line = self.cross_slot(index, tag);
+                let line = Line {
+                    op: Op::CrossSlot { queued: true },
+                    ..self.cross_slot(index, tag)
+                };
                 self.send(index, tag, line);
                 continue;
             }

@@ -111,9 +111,7 @@ impl World {
             local: SocketAddr::from((Ipv4Addr::LOCALHOST, 6378)),
         };
         let key = self.workers[worker].machine.client_opened(origin);
-        self.workers[worker]
-            .clients
-            .insert(key, self.clients.len());
+        self.workers[worker].clients.insert(key, self.clients.len());
         let behaviour = *rng.pick(&[
             Behaviour::Plain,
             Behaviour::Plain,
@@ -167,15 +165,16 @@ impl World {
     pub(crate) fn pass(&mut self) {
         let clients = self.clients.iter().filter(|it| !it.done);
         let clients = clients.flat_map(|client| {
-            let read = client.from_proxy.due().map(|due| due.max(client.asleep_until));
+            let read = client
+                .from_proxy
+                .due()
+                .map(|due| due.max(client.asleep_until));
             let sent = client.to_proxy.due().filter(|_| !client.paused);
             [read, sent]
         });
         let workers = self.workers.iter().flat_map(|worker| {
             let deadline = worker.machine.next_deadline().map(|at| at.0);
-            { worker.links.values() }
-                .map(Link::due)
-                .chain([deadline])
+            { worker.links.values() }.map(Link::due).chain([deadline])
         });
         let clusters = self.clusters.iter().map(Cluster::due);
         let due = clients.chain(workers).chain(clusters).flatten().min();

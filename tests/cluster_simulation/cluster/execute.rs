@@ -34,12 +34,7 @@ impl Cluster {
 
     /// A node executes a request. The reply is in the output of the connection, unless the request
     /// blocks it. An error is a fault of the proxy.
-    pub(crate) fn execute(
-        &mut self,
-        node: usize,
-        id: u64,
-        args: &[Vec<u8>],
-    ) -> Result<(), String> {
+    pub(crate) fn execute(&mut self, node: usize, id: u64, args: &[Vec<u8>]) -> Result<(), String> {
         let name = String::from_utf8_lossy(&args[0]).to_ascii_uppercase();
         let command = (name.as_str(), args);
         let session = self.nodes[node].session(id);

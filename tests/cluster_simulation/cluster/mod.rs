@@ -22,8 +22,8 @@ mod session;
 mod transactions;
 mod troubles;
 
-pub(crate) use data::is_read;
 use data::Data;
+pub(crate) use data::is_read;
 pub(crate) use failover::Event;
 use migration::Migration;
 use node::Node;
@@ -146,7 +146,9 @@ impl Cluster {
         let truth = View {
             epoch: 1,
             home: home.collect(),
-            primary: (0..shards).map(|shard| shard * (1 + plan.replicas)).collect(),
+            primary: (0..shards)
+                .map(|shard| shard * (1 + plan.replicas))
+                .collect(),
         };
         let slots: Vec<Hot> = numbers
             .into_iter()

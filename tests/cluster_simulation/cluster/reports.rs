@@ -103,7 +103,9 @@ impl Cluster {
                 Vec::new(),
             ),
             (Endpoints::Address, Some(Claim::NamesOnly)) => (name, Vec::new()),
-            (Endpoints::Address, _) => (wire::bulk(address.ip().to_string().as_bytes()), Vec::new()),
+            (Endpoints::Address, _) => {
+                (wire::bulk(address.ip().to_string().as_bytes()), Vec::new())
+            }
             (Endpoints::Unknown, _) => (b"$-1\r\n".to_vec(), Vec::new()),
             (Endpoints::HostName, _) => {
                 let ip = wire::bulk(address.ip().to_string().as_bytes());

@@ -29,7 +29,12 @@ pub(super) fn keys<'a>(name: &str, args: &'a [Vec<u8>]) -> Vec<&'a [u8]> {
 
 impl Cluster {
     /// Whether a node executes a request with these keys. The error is its reply.
-    pub(super) fn route(&mut self, node: usize, keys: &[&[u8]], asking: bool) -> Result<(), String> {
+    pub(super) fn route(
+        &mut self,
+        node: usize,
+        keys: &[&[u8]],
+        asking: bool,
+    ) -> Result<(), String> {
         let Some(first) = keys.first() else {
             return Ok(());
         };
@@ -44,7 +49,10 @@ impl Cluster {
             return Err(DOWN.into());
         }
         let real: Vec<&[u8]> = keys.iter().copied().collect();
-        let real: Vec<&[u8]> = real.into_iter().filter(|key| tag::find(key).is_none()).collect();
+        let real: Vec<&[u8]> = real
+            .into_iter()
+            .filter(|key| tag::find(key).is_none())
+            .collect();
         let data = self.data_of(node);
         let present = real.iter().filter(|key| data.has(key)).count();
         let missing = real.len() - present;

@@ -94,7 +94,10 @@ impl Cluster {
             return Ok(wire::error(&text));
         }
         let data = self.data_of(node);
-        if watched.iter().any(|(key, version)| data.version(key) != *version) {
+        if watched
+            .iter()
+            .any(|(key, version)| data.version(key) != *version)
+        {
             return Ok(null);
         }
         let mut out = format!("*{}\r\n", commands.len()).into_bytes();

@@ -54,8 +54,11 @@ impl World {
     fn check_order(&self, index: usize) -> Result<(), String> {
         let client = &self.clients[index];
         let cluster = &self.clusters[client.cluster];
-        let heard: BTreeMap<Tag, &Vec<u8>> =
-            client.heard.iter().map(|(tag, reply)| (*tag, reply)).collect();
+        let heard: BTreeMap<Tag, &Vec<u8>> = client
+            .heard
+            .iter()
+            .map(|(tag, reply)| (*tag, reply))
+            .collect();
         let first = client.id * tag::REQUESTS;
         // The last execution for each slot so far.
         let mut last: BTreeMap<usize, u64> = BTreeMap::new();

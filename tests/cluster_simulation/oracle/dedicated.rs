@@ -1,9 +1,12 @@
 //! Replies to clients with a connection of their own: transactions, subscriptions.
 
-use super::super::client::Op;
+use super::super::client::{Behaviour, Op};
 use super::super::tag::{self, Tag};
 use super::super::wire;
 use super::super::world::World;
+
+/// The proxy knows within this time that a node was replaced, ms.
+const REPLACED_MS: u64 = 3_000;
 
 impl World {
     /// Whether this is the reply to an EXEC of these requests.
@@ -40,7 +43,7 @@ impl World {
     /// Handles a confirmation or a message of a subscriber.
     pub(super) fn is_message(&mut self, index: usize, reply: &[u8]) -> Result<bool, String> {
         let push = reply.starts_with(b">3") || reply.starts_with(b"*3");
-        let subscribes = self.clients[index].behaviour == super::super::client::Behaviour::Subscriber;
+        let subscribes = self.clients[index].behaviour == Behaviour::Subscriber;
         if !push || !subscribes {
             return Ok(false);
         }
@@ -71,10 +74,15 @@ impl World {
         };
         let publisher = tag::client(tag) as usize - 1;
         if self.clients[publisher].cluster != client.cluster {
-            return Err(format!("client {} got the message {tag} of another tenant", client.id));
+            return Err(format!(
+                "client {} got the message {tag} of another tenant",
+                client.id
+            ));
         }
         let earlier = client.messages.iter().filter_map(|it| tag::find(it));
-        let last = earlier.filter(|it| tag::client(*it) == tag::client(tag)).max();
+        let last = earlier
+            .filter(|it| tag::client(*it) == tag::client(tag))
+            .max();
         if last.is_some_and(|last| last >= tag) {
             return Err(format!("client {} got {tag} after {last:?}", client.id));
         }
@@ -89,7 +97,16 @@ impl World {
         let since = client.pending.front().map_or(self.now, |sent| sent.at);
         let since = since.min(self.now.saturating_sub(200));
         let lost = self.losses[client.cluster].iter().any(|at| *at >= since);
-        match lost {
+        // A node that was replaced loses the clients that have a connection of their own to it.
+        let cluster = &self.clusters[client.cluster];
+        let replaced = {
+            cluster
+                .troubles
+                .between(self.now.saturating_sub(REPLACED_MS), self.now)
+        }
+        .any(|it| it.slot.is_none());
+        let left = client.behaviour != Behaviour::Plain && replaced;
+        match lost || left {
             true => Ok(()),
             false => Err(format!("client {} was closed", client.id)),
         }

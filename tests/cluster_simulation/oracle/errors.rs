@@ -43,7 +43,13 @@ impl World {
         }
         let dedicated = matches!(
             sent.op,
-            Op::Exec { .. } | Op::Queued | Op::Watch | Op::Block(_) | Op::Multi
+            Op::Exec { .. }
+                | Op::Queued
+                | Op::CrossSlot { queued: true }
+                | Op::Watch
+                | Op::Block(_)
+                | Op::Multi
+                | Op::Subscribe(_)
         );
         match word {
             "EXECABORT" if matches!(sent.op, Op::Exec { .. }) => Ok(()),
@@ -75,7 +81,7 @@ impl World {
         let mut troubles = cluster.troubles.between(sent.at, self.now);
         match cluster.executions(sent.tag) {
             [one] if moved(one) => Ok(()),
-            [] if cluster.plan.empty_shards > 0 && troubles.any(|it| it.slot == slot) => Ok(()),
+            [] if troubles.any(|it| it.slot.is_none() || it.slot == slot) => Ok(()),
             other => Err(format!("executed as {other:?}")),
         }
     }
@@ -83,7 +89,7 @@ impl World {
     fn judge_cross_slot(&mut self, index: usize, sent: &Sent) -> Result<(), String> {
         self.clients[index].never.push(sent.tag);
         match sent.op {
-            Op::CrossSlot => Ok(()),
+            Op::CrossSlot { .. } => Ok(()),
             _ => Err("its keys have one slot".into()),
         }
     }

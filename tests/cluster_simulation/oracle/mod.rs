@@ -68,7 +68,7 @@ impl World {
             Op::Sum(slots, least) => merged::is_sum(reply, slots, *least, executions)?,
             Op::DbSize => self.is_size(index, sent, reply)?,
             Op::Keys => self.are_keys(index, sent, reply)?,
-            Op::CrossSlot => false,
+            Op::CrossSlot { queued } => *queued && reply == b"+QUEUED\r\n",
             Op::Exec { tags, fails } => !fails && self.is_exec(index, tags, reply)?,
             Op::Subscribe(_) => false,
         };
