@@ -33,8 +33,9 @@ pub(crate) struct Held {
 /// asked for, and say whether it is so.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Doubt {
-    /// The address of the node.
+    /// The address of the node, and the one that the reply names, if it is no host name.
     pub node: Option<SocketAddr>,
+    pub named: Option<SocketAddr>,
     /// How often the slots were learned before.
     pub learned: u32,
 }

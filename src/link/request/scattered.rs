@@ -71,6 +71,14 @@ impl Requests {
         Some(self.scattered.parts.get(&record)?.slot)
     }
 
+    /// Must the node of a part be the one that serves its slot? Other parts are sent away by a node
+    /// that does not.
+    pub(crate) fn is_for_one_node(&self, record: u32) -> bool {
+        let part = self.scattered.parts.get(&record);
+        let request = part.and_then(|part| self.scattered.requests.get(part.request));
+        request.is_some_and(|request| !request.nodes.is_empty())
+    }
+
     /// Does this node execute another part of the request already, which it must not?
     pub(crate) fn has_other_part(&self, record: u32, node: InstanceKey) -> bool {
         let part = self.scattered.parts.get(&record);

@@ -113,14 +113,21 @@ impl Machine {
         let pool = self.clients.get(held.client)?.pool;
         let nodes = self.upstreams.nodes_at(pool)?;
         let serves = nodes.address_of(held.slot?)?;
-        (nodes.learned() != doubt.learned).then_some(doubt.node != Some(serves))
+        let left = doubt.node != Some(serves) && doubt.named.is_none_or(|it| it == serves);
+        (nodes.learned() != doubt.learned).then_some(left)
     }
 
     fn send_held(&mut self, held: &Held) -> bool {
         if held.slot.is_none() && scatter::is_for_all(&held.bytes) {
             return self.send_held_to_all(held);
         }
-        let to = self.node_of(held.client, held.slot);
+        let to = match held
+            .slot
+            .filter(|_| self.requests.is_for_one_node(held.index))
+        {
+            Some(slot) => self.server_of(held.client, slot),
+            None => self.node_of(held.client, held.slot),
+        };
         // The slots of two parts may have the same node now.
         let to = to.filter(|to| !self.requests.has_other_part(held.index, *to));
         to.is_some_and(|to| self.resend(held.index, held.client, to, &held.bytes, false))

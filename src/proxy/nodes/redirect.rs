@@ -203,6 +203,7 @@ impl Machine {
             }
             held.doubt = Some(Doubt {
                 node: it.at,
+                named: to.and_then(|(_, to)| to),
                 learned: self.upstreams.slots_learned(it.from),
             });
         }

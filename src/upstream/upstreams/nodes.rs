@@ -173,6 +173,8 @@ impl Upstreams {
             .is_some_and(|it| it.end_question(on));
         let info = ClusterInfo::read(info).filter(|info| info.is_ok);
         let topology = address.and_then(|asked| Topology::read(slots, asked));
+        // A node that has just joined knows no slots.
+        let topology = topology.filter(|it| !it.primaries.is_empty());
         let (Some(_), Some(topology), true) = (info, topology, asked) else {
             if let Some(nodes) = self.nodes_around_mut(whole) {
                 nodes.fail_question(on);
