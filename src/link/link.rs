@@ -103,6 +103,8 @@ pub(crate) struct Link {
     pub id: Option<u64>,
     /// Its server is a node of a Redis Cluster: errors may redirect requests.
     pub clustered: bool,
+    /// Its server has no HELLO: its first MOVED says that it is such a node.
+    pub without_hello: bool,
     /// The link took over requests of a lost link, and has not sent a byte of them.
     pub is_successor: bool,
     /// When the handshake was complete.
@@ -148,6 +150,7 @@ impl Link {
             frame: Frame::default(),
             id: None,
             clustered: false,
+            without_hello: false,
             is_successor: false,
             ready_at: now,
             address: None,

@@ -26,8 +26,9 @@ pub(crate) enum Redirection {
 pub(crate) struct Redirected {
     pub index: u32,
     pub client: ClientKey,
-    /// The node.
+    /// The node, and its address.
     pub from: InstanceKey,
+    pub at: Option<SocketAddr>,
     pub to: Redirection,
     pub verb: Verb,
     pub bytes: Box<[u8]>,

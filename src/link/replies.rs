@@ -89,9 +89,15 @@ impl Link {
         match Redirection::read(rest, self.address) {
             Start::Redirection(..) if script && !self.clustered => Start::Other,
             Start::Redirection(Redirection::Later, _) if script || !self.clustered => Start::Other,
-            Start::Unknown if !self.clustered && !rest.starts_with(b"-MOVED ") => Start::Other,
+            Start::Unknown if !self.clustered && !self.may_be_moved(rest) => Start::Other,
             start => start,
         }
+    }
+
+    /// Can these bytes be the first MOVED of a node that has not said that it is one?
+    fn may_be_moved(&self, rest: &[u8]) -> bool {
+        const MOVED: &[u8] = b"-MOVED ";
+        rest.starts_with(MOVED) || self.without_hello && MOVED.starts_with(rest)
     }
 
     /// Inspects the start of an error. Returns its kind if it says something about the server's

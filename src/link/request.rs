@@ -29,7 +29,7 @@ use crate::store::chunk::ChunkList;
 use crate::store::key::ClientKey;
 use scattered::AllScattered;
 
-pub(crate) use held::Held;
+pub(crate) use held::{Doubt, Held};
 pub(crate) use kept::parked_size;
 pub(crate) use moves::{Reason, Retried};
 pub(crate) use scattered::{Gather, Part, PartEnd, Piece, RunningScan, Scattered};

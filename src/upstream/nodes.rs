@@ -29,6 +29,10 @@ pub(crate) struct Nodes {
     asked: Option<LinkKey>,
     /// `None`: no node was asked yet.
     asked_at: Option<Millis>,
+    /// How often a node said who serves which slot.
+    learned: u32,
+    /// The link of the last answer without slots.
+    failed: Option<LinkKey>,
     /// A reply showed that the map is not right.
     stale: bool,
 }
@@ -50,6 +54,8 @@ impl Nodes {
             version,
             asked: None,
             asked_at: None,
+            learned: 0,
+            failed: None,
             stale: true,
         }
     }
@@ -71,6 +77,17 @@ impl Nodes {
         let mut ranges = self.map.ranges();
         let (_, last, _) = ranges.find(|(first, last, _)| (*first..=*last).contains(&slot))?;
         Some((self.of_slot(slot)?, last))
+    }
+
+    /// How often a node said who serves which slot.
+    pub(crate) fn learned(&self) -> u32 {
+        self.learned
+    }
+
+    /// The address of the node that serves a slot.
+    pub(crate) fn address_of(&self, slot: Slot) -> Option<SocketAddr> {
+        let node = self.all.get(self.map.node_of(slot)?.as_usize())?;
+        Some(node.address)
     }
 
     /// Is it known for each slot who serves it?
@@ -127,6 +144,8 @@ impl Nodes {
             map: mem::replace(&mut self.map, map),
             ..*self
         };
+        self.failed = None;
+        self.learned += 1;
         if !before.served().eq(self.served()) {
             self.version = version;
         }
@@ -164,6 +183,16 @@ impl Nodes {
     pub(crate) fn ask(&mut self, on: Option<LinkKey>, now: Millis) {
         (self.asked, self.asked_at) = (on, Some(now));
         self.stale &= on.is_none();
+    }
+
+    /// The answer on this link has no slots: its user may not ask, or its node does not know them.
+    pub(crate) fn fail_question(&mut self, on: LinkKey) {
+        self.failed = Some(on);
+    }
+
+    /// The link of the last answer without slots.
+    pub(crate) fn failed(&self) -> Option<LinkKey> {
+        self.failed
     }
 
     /// The question has an answer, or its link has ended. Returns whether it was outstanding.

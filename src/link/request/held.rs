@@ -1,8 +1,9 @@
 //! Requests that wait to be sent again: their server did not execute them, and may later.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 
-use super::{Fifo, Kind, Reason, Reply, Requests};
+use super::{Fifo, Kind, Reason, Reply, Request, Requests};
 use crate::command::keys::slot_of;
 use crate::command::slot::Slot;
 use crate::link::verb::Verb;
@@ -27,6 +28,19 @@ pub(crate) struct Held {
     /// The record of an earlier request of the same client for the same slot, which was sent again:
     /// this one is sent when that one has its reply.
     pub behind: Option<u32>,
+    /// The reply may be a script's own.
+    pub doubt: Option<Doubt>,
+}
+
+/// A reply that says that the slot has left its node, which a script may have chosen: the slots are
+/// asked for, and say whether it is so.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Doubt {
+    /// The address of the node, and the one that the reply names, if it is no host name.
+    pub node: Option<SocketAddr>,
+    pub named: Option<SocketAddr>,
+    /// How often the slots were learned before.
+    pub learned: u32,
 }
 
 impl Held {
@@ -40,24 +54,26 @@ impl Held {
             reply: reply.into(),
             due: Millis::default(),
             behind: None,
+            doubt: None,
         }
     }
 }
 
 impl Requests {
-    /// Holds a request that is in no link's queue. Its time counts from the first call.
+    /// Holds a request that is in no link's queue. Its time counts from the first call. Requests
+    /// that wait for its reply stay behind it.
     pub(crate) fn hold(&mut self, mut held: Held) {
         let clock = self.clock;
-        if let Some(piece) = self.transaction_of(held.index) {
-            held.slot = Some(piece.slot);
+        held.slot = self.slot_of_part(held.index).or(held.slot);
+        if let Some(record) = self.get_mut(held.index) {
+            if !record.retried.has(Reason::Held) {
+                record.queued = clock;
+            }
+            record.retried = record.retried.rested().and(Reason::Held);
         }
-        if let Some(record) = self.get_mut(held.index)
-            && !record.retried.has(Reason::Held)
-        {
-            record.retried = record.retried.and(Reason::Held);
-            record.queued = clock;
-        }
-        self.held.push_back(held);
+        let waits = |it: &Held| it.behind == Some(held.index);
+        let at = self.held.iter().position(waits);
+        self.held.insert(at.unwrap_or(self.held.len()), held);
     }
 
     /// How long ago a request was first held, ms.
@@ -99,15 +115,16 @@ impl Requests {
         std::mem::take(&mut self.held)
     }
 
-    /// Does a request of this client for this slot wait?
-    pub(crate) fn holds(&self, client: ClientKey, slot: Option<Slot>) -> bool {
+    /// Does an earlier request of this client for this slot than this one wait?
+    pub(crate) fn holds_before(&self, index: u32, client: ClientKey, slot: Option<Slot>) -> bool {
         let same = |held: &Held| held.client == client && held.slot == slot;
-        self.held.iter().any(same)
+        let waits = |held: &Held| held.behind == Some(index);
+        self.held.iter().any(|held| same(held) && !waits(held))
     }
 
     /// Does the request of this record have its reply, or no client?
     pub(crate) fn is_answered(&self, index: u32, client: ClientKey) -> bool {
-        self.get(index)
-            .is_none_or(|it| it.client != client || matches!(it.reply(), Reply::Done(_)))
+        let done = |it: &Request| it.client != client || matches!(it.reply(), Reply::Done(_));
+        self.slot_of_part(index).is_none() && self.get(index).is_none_or(done)
     }
 }

@@ -42,6 +42,12 @@ impl Retried {
         Self(self.0.saturating_add(1 << REDIRECTIONS))
     }
 
+    /// The request waits, and begins anew.
+    #[must_use]
+    pub(crate) fn rested(self) -> Self {
+        Self(self.0 & ((1 << REDIRECTIONS) - 1))
+    }
+
     #[must_use]
     pub(crate) fn and(self, reason: Reason) -> Self {
         Self(self.0 | reason as u8)

@@ -18,12 +18,17 @@ use crate::store::key::{ClientKey, InstanceKey};
 pub(crate) struct Part {
     request: usize,
     index: usize,
+    /// Its node serves this slot.
+    slot: Slot,
 }
 
 impl Part {
-    /// The part of the same request with this index.
-    pub(crate) fn with_index(self, index: usize) -> Self {
-        Self { index, ..self }
+    pub(crate) fn new(request: usize, index: usize, slot: Slot) -> Self {
+        Self {
+            request,
+            index,
+            slot,
+        }
     }
 }
 
@@ -42,6 +47,8 @@ pub(crate) struct Scattered {
     pub record: u32,
     pub client: ClientKey,
     pub gather: Gather,
+    /// The nodes of the parts, if each node executes one part of the request at most.
+    pub nodes: Vec<InstanceKey>,
 }
 
 /// What becomes of the replies.
@@ -91,15 +98,37 @@ impl Requests {
         self.scattered.requests.len()
     }
 
-    /// Adds a request whose parts follow. Returns its first part.
-    pub(crate) fn scatter(&mut self, scattered: Scattered) -> Part {
-        let request = self.scattered.requests.insert(scattered);
-        Part { request, index: 0 }
+    /// Adds a request whose parts follow.
+    pub(crate) fn scatter(&mut self, scattered: Scattered) -> usize {
+        self.scattered.requests.insert(scattered)
     }
 
     /// A record is a part of a request.
     pub(crate) fn add_part(&mut self, record: u32, part: Part) {
         self.scattered.parts.insert(record, part);
+    }
+
+    /// The slot whose node executes the part with this record. `None`: it is no part.
+    pub(crate) fn slot_of_part(&self, record: u32) -> Option<Slot> {
+        Some(self.scattered.parts.get(&record)?.slot)
+    }
+
+    /// Must the node of a part be the one that serves its slot? Other parts are sent away by a node
+    /// that does not.
+    pub(crate) fn is_for_one_node(&self, record: u32) -> bool {
+        let part = self.scattered.parts.get(&record);
+        let request = part.and_then(|part| self.scattered.requests.get(part.request));
+        request.is_some_and(|request| !request.nodes.is_empty())
+    }
+
+    /// Does this node execute another part of the request already, which it must not?
+    pub(crate) fn has_other_part(&self, record: u32, node: InstanceKey) -> bool {
+        let part = self.scattered.parts.get(&record);
+        part.is_some_and(|part| {
+            let request = self.scattered.requests.get(part.request);
+            let mut nodes = request.iter().flat_map(|it| it.nodes.iter().enumerate());
+            nodes.any(|(index, it)| index != part.index && *it == node)
+        })
     }
 
     /// The client whose request has a part with this record.
@@ -135,15 +164,6 @@ impl Requests {
         let request = self.scattered.requests.get_mut(part.request)?;
         match &mut request.gather {
             Gather::Transaction(piece) => Some((piece, request.client)),
-            Gather::Merge(_) | Gather::Scan(_) => None,
-        }
-    }
-
-    /// The part with this record, if it is a transaction.
-    pub(crate) fn transaction_of(&self, record: u32) -> Option<&Piece> {
-        let part = self.scattered.parts.get(&record)?;
-        match &self.scattered.requests.get(part.request)?.gather {
-            Gather::Transaction(piece) => Some(piece),
             Gather::Merge(_) | Gather::Scan(_) => None,
         }
     }

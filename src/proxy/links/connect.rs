@@ -1,7 +1,7 @@
 //! Opening a link: connect, handshake, and the start of its use.
 
 use crate::link::failure::Failure;
-use crate::link::handshake::HandshakeDone;
+use crate::link::handshake::{HandshakeDone, HelloReply};
 use crate::link::link::{Link, State, late_after};
 use crate::link::role::Role;
 use crate::proxy::action::{Action, HealthChange};
@@ -94,6 +94,7 @@ impl Machine {
         let took = self.now.since(link.since);
         link.late_ms = late_after(self.upstreams.handshake_took(link.instance, took));
         (link.since, link.ready_at, link.id) = (self.now, self.now, done.id);
+        link.without_hello = matches!(done.hello, HelloReply::Unknown(_));
         let (pool, instance, owner) = (link.pool, link.instance, link.owner());
         self.links.mark_dirty(key);
         if self

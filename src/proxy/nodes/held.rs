@@ -127,10 +127,12 @@ impl Machine {
                 held.due = self.now.after(BEHIND_MS);
             } else if self.now < held.due {
                 // It goes on waiting.
-            } else if self.requests.held_ms(&held) >= self.settings.cluster_hold_ms {
+            } else if self.requests.held_ms(&held) >= self.settings.cluster_hold_ms
+                || self.was_left(&held) == Some(false)
+            {
                 self.answer_lost(held.index, &held.reply, End::Error);
                 continue;
-            } else if self.send_held(&held) {
+            } else if self.was_left(&held).is_some() && self.send_held(&held) {
                 behind.insert(place, Some(held.index));
                 continue;
             } else {
@@ -141,6 +143,19 @@ impl Machine {
         }
     }
 
+    /// Has the slot of a request left its node, as the reply says? `None`: the slots have not been
+    /// learned since.
+    fn was_left(&self, held: &Held) -> Option<bool> {
+        let Some(doubt) = held.doubt else {
+            return Some(true);
+        };
+        let pool = self.clients.get(held.client)?.pool;
+        let nodes = self.upstreams.nodes_at(pool)?;
+        let serves = nodes.address_of(held.slot?)?;
+        let left = doubt.node != Some(serves) && doubt.named.is_none_or(|it| it == serves);
+        (nodes.learned() != doubt.learned).then_some(left)
+    }
+
     fn send_held(&mut self, held: &Held) -> bool {
         if held.slot.is_none() && scatter::is_for_all(&held.bytes) {
             return self.send_held_to_all(held);
@@ -149,7 +164,15 @@ impl Machine {
             self.start_scan(held.index, held.client, &held.bytes);
             return true;
         }
-        let to = self.node_of(held.client, held.slot);
+        let to = match held
+            .slot
+            .filter(|_| self.requests.is_for_one_node(held.index))
+        {
+            Some(slot) => self.server_of(held.client, slot),
+            None => self.node_of(held.client, held.slot),
+        };
+        // The slots of two parts may have the same node now.
+        let to = to.filter(|to| !self.requests.has_other_part(held.index, *to));
         to.is_some_and(|to| {
             let of = (held.index, held.client, held.verb);
             self.resend(of, to, &held.bytes, false)

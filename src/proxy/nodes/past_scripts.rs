@@ -5,7 +5,7 @@
 use crate::command::ErrorReply;
 use crate::command::scatter::{self, CrossSlot, Merge, Rule};
 use crate::link::link::Link;
-use crate::link::request::{Gather, Scattered};
+use crate::link::request::{Gather, Part, Scattered};
 use crate::link::role::Role;
 use crate::proxy::deliver::unanswered::End;
 use crate::proxy::forward::answer::{Handled, kind_of};
@@ -31,10 +31,12 @@ impl Machine {
             record,
             client: key,
             gather: Gather::Merge(Merge::new(rule, nodes.len())),
+            nodes: nodes.iter().map(|(_, node)| *node).collect(),
         });
-        for (index, (_, node)) in nodes.into_iter().enumerate() {
+        for (index, (slot, node)) in nodes.into_iter().enumerate() {
             let part = self.requests.push_part();
-            self.requests.add_part(part, request.with_index(index));
+            self.requests
+                .add_part(part, Part::new(request, index, slot));
             let pool = self.upstreams.pool_on(node, like);
             match self.link_without_requests(pool) {
                 Ok(on) => {

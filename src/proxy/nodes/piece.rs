@@ -37,11 +37,13 @@ impl Machine {
             redirections: 0,
             held: None,
         };
-        let part = self.requests.scatter(Scattered {
+        let request = self.requests.scatter(Scattered {
             record,
             client: key,
             gather: Gather::Transaction(Box::new(piece)),
+            nodes: Vec::new(),
         });
+        let part = Part::new(request, 0, slot);
         let to = transaction.moved.unwrap_or(Redirection::Later);
         self.send_piece(part, to, MOVED_AWAY);
     }

@@ -8,7 +8,7 @@ use crate::command::slot::Slot;
 use crate::link::failure::Failure;
 use crate::link::link::Link;
 use crate::link::redirection::{Redirected, Redirection, Start};
-use crate::link::request::{Held, Kind};
+use crate::link::request::{Doubt, Held, Kind};
 use crate::link::stall::Stall;
 use crate::link::verb::Verb;
 use crate::proxy::deliver::retry::first_unanswered;
@@ -112,7 +112,7 @@ impl Machine {
             .client_of_part(index)
             .filter(|_| head.kind == Kind::Part);
         let client = part.unwrap_or(head.client);
-        let (kind, verb, from) = (head.kind, head.verb, link.instance);
+        let (kind, verb, from) = (head.kind, head.verb, (link.instance, link.address));
         link.traffic.reply_bytes += line.len() as u64;
         link.leave_head(&mut self.requests, (kind, verb));
         link.stall = Stall::None;
@@ -124,7 +124,8 @@ impl Machine {
         let redirected = Redirected {
             index,
             client,
-            from,
+            from: from.0,
+            at: from.1,
             to,
             verb,
             bytes: bytes.unwrap_or_default(),
@@ -155,22 +156,31 @@ impl Machine {
         };
         let script = it.verb == Verb::Script;
         let often = self.requests.get_mut(it.index).is_none_or(|record| {
-            record.retried = record.retried.redirected();
+            if to.is_some() {
+                record.retried = record.retried.redirected();
+            }
             record.retried.redirections() > REDIRECTIONS_MAX
         });
-        let waits = self.requests.holds(it.client, own);
+        let waits = self.requests.holds_before(it.index, it.client, own);
         let node = node.filter(|_| !often && !waits);
         let of = (it.index, it.client, it.verb);
         if node.is_some_and(|to| self.resend(of, to, &it.bytes, asking)) {
             return;
         }
         let reply = if to.is_some() { MOVED_AWAY } else { &it.reply };
-        if script {
-            // It may have been executed.
-            return self.answer_lost(it.index, reply, End::Error);
-        }
         let mut held = Held::new(it.index, it.client, &it.bytes, reply);
         held.verb = it.verb;
+        if script {
+            // It may have been executed.
+            if often || asking || to.is_none() {
+                return self.answer_lost(it.index, reply, End::Error);
+            }
+            held.doubt = Some(Doubt {
+                node: it.at,
+                named: to.and_then(|(_, to)| to),
+                learned: self.upstreams.slots_learned(it.from),
+            });
+        }
         self.hold(held);
     }
 

@@ -99,7 +99,7 @@ impl Machine {
         };
         let alone = link.fifo.head == link.fifo.tail;
         let step = step((client, self.now), pin, (head.verb, alone), to);
-        let (verb, of) = (head.verb, link.instance);
+        let (verb, of, at) = (head.verb, link.instance, link.address);
         if to.is_some() {
             self.upstreams.doubt_slots(of);
         }
@@ -120,6 +120,7 @@ impl Machine {
                         index,
                         client,
                         from: of,
+                        at,
                         to: to.unwrap_or(Redirection::Later),
                         verb,
                         bytes,
@@ -218,6 +219,7 @@ impl Machine {
             index,
             client: owner,
             from: link.instance,
+            at: link.address,
             to: Redirection::Later,
             verb,
             bytes,

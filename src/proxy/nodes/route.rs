@@ -113,6 +113,12 @@ impl Machine {
         Ok(self.upstreams.pool_on(node, client.pool))
     }
 
+    /// The node that is known to serve a slot.
+    pub(super) fn server_of(&self, key: ClientKey, slot: Slot) -> Option<InstanceKey> {
+        let pool = self.clients.get(key)?.pool;
+        self.upstreams.nodes_at(pool)?.of_slot(slot)
+    }
+
     /// The node for a slot: any, if none is known to serve it.
     pub(super) fn node_of(&self, key: ClientKey, slot: Option<Slot>) -> Option<InstanceKey> {
         let pool = self.clients.get(key)?.pool;

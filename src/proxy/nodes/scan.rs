@@ -3,7 +3,7 @@
 use crate::command::ErrorReply;
 use crate::command::client::Dialect;
 use crate::command::scan::{Scan, ScanNode, ScanStep};
-use crate::link::request::{Gather, Held, PartEnd, RunningScan, Scattered};
+use crate::link::request::{Gather, Held, Part, PartEnd, RunningScan, Scattered};
 use crate::link::verb::Verb;
 use crate::proxy::deliver::unanswered::End;
 use crate::proxy::forward::answer::{Handled, kind_of};
@@ -126,6 +126,7 @@ impl Machine {
         (requests, count): (&[u8], u32),
     ) {
         let (client, record) = of;
+        let slot = running.scan.slot();
         let step = self.requests.push_scan_step(count);
         if !self.resend((step, client, Verb::Plain), node, requests, false) {
             self.requests.forget(step);
@@ -135,8 +136,9 @@ impl Machine {
             record,
             client,
             gather: Gather::Scan(Box::new(running)),
+            nodes: Vec::new(),
         });
-        self.requests.add_part(step, request);
+        self.requests.add_part(step, Part::new(request, 0, slot));
     }
 
     /// A step has its replies, or its link is lost.

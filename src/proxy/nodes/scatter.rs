@@ -2,7 +2,7 @@
 
 use crate::command::scatter::{self, CrossSlot, Merge, Rule};
 use crate::command::slot::Slot;
-use crate::command::{Dedicated, ErrorReply, Plan};
+use crate::command::{Dedicated, ErrorReply, Plan, keys};
 use crate::link::request::{Gather, Held, Kind, Part, PartEnd, Scattered};
 use crate::link::verb::Verb;
 use crate::proxy::forward::answer::{Handled, kind_of};
@@ -10,6 +10,7 @@ use crate::proxy::machine::Machine;
 use crate::proxy::nodes::scan::is_scan;
 use crate::proxy::texts::NOT_SERVED;
 use crate::resp::Args;
+use crate::session::client::Hold;
 use crate::store::chunk::ChunkList;
 use crate::store::key::{ClientKey, InstanceKey};
 
@@ -73,7 +74,7 @@ impl Machine {
                 };
                 let merge = Merge::new(rule, nodes.len());
                 let parts: Vec<_> = nodes.iter().map(|&(slot, _)| (slot, frame)).collect();
-                Some(self.send_parts(key, merge, &parts))
+                Some(self.send_parts(key, merge, &parts, nodes_of(&nodes)))
             }
             Rule::Slots(split) => {
                 let parts: Vec<(Slot, Box<[u8]>)> = split
@@ -84,7 +85,7 @@ impl Machine {
                     .iter()
                     .map(|(slot, frame)| (*slot, &**frame))
                     .collect();
-                Some(self.send_parts(key, split.into_merge(), &parts))
+                Some(self.send_parts(key, split.into_merge(), &parts, Vec::new()))
             }
         }
     }
@@ -108,11 +109,18 @@ impl Machine {
             .iter()
             .map(|&(slot, _)| (slot, &*held.bytes))
             .collect();
-        self.spread(held.index, held.client, merge, &parts);
+        let of = (held.index, held.client);
+        self.spread(of, merge, &parts, nodes_of(&nodes));
         true
     }
 
-    fn send_parts(&mut self, key: ClientKey, merge: Merge, parts: &[(Slot, &[u8])]) -> Handled {
+    fn send_parts(
+        &mut self,
+        key: ClientKey,
+        merge: Merge,
+        parts: &[(Slot, &[u8])],
+        nodes: Vec<InstanceKey>,
+    ) -> Handled {
         if let Err(refusal) = self.renew_lanes(key) {
             return self.refuse(key, refusal);
         }
@@ -121,24 +129,36 @@ impl Machine {
         };
         let kind = kind_of(client);
         client.in_flight += 1;
+        if parts.iter().any(|(_, frame)| keys::has_several(frame)) {
+            // As for a request with several keys of one slot.
+            client.hold.set(Hold::BARRIER);
+        }
         let record = self.requests.push_held(&mut client.fifo, key, kind);
-        self.spread(record, key, merge, parts);
+        self.spread((record, key), merge, parts, nodes);
         Handled::Yes
     }
 
-    /// Sends the parts of a request, whose client's record this is.
-    fn spread(&mut self, record: u32, key: ClientKey, merge: Merge, parts: &[(Slot, &[u8])]) {
+    /// Sends the parts of a request, whose client's record this is. `nodes`: see [`Scattered`].
+    fn spread(
+        &mut self,
+        (record, key): (u32, ClientKey),
+        merge: Merge,
+        parts: &[(Slot, &[u8])],
+        nodes: Vec<InstanceKey>,
+    ) {
         let request = self.requests.scatter(Scattered {
             record,
             client: key,
             gather: Gather::Merge(merge),
+            nodes,
         });
         self.stats.counters.requests_split += 1;
         let mut not_served = Vec::new();
         NOT_SERVED.write(&mut not_served);
         for (index, &(slot, frame)) in parts.iter().enumerate() {
             let part = self.requests.push_part();
-            self.requests.add_part(part, request.with_index(index));
+            self.requests
+                .add_part(part, Part::new(request, index, slot));
             let to = self.node_of(key, Some(slot));
             if !to.is_some_and(|to| self.resend((part, key, Verb::Plain), to, frame, false)) {
                 self.hold(Held::new(part, key, frame, &not_served));
@@ -192,6 +212,10 @@ impl Machine {
         self.clients.release_parked(&mut self.requests, key);
         self.mark_ready(key);
     }
+}
+
+fn nodes_of(shards: &[(Slot, InstanceKey)]) -> Vec<InstanceKey> {
+    shards.iter().map(|(_, node)| *node).collect()
 }
 
 /// Is a command handled by `dispatch_to_nodes`, although it has no keys?

@@ -155,6 +155,11 @@ impl Upstreams {
         Some(to)
     }
 
+    /// How often a node of a cluster said who serves which slot.
+    pub(crate) fn slots_learned(&self, of: InstanceKey) -> u32 {
+        self.nodes_around(of).map_or(0, Nodes::learned)
+    }
+
     /// The slots of a cluster are not as this worker knows them.
     pub(crate) fn doubt_slots(&mut self, of: InstanceKey) {
         if let Some(nodes) = self.nodes_around_mut(of) {
@@ -177,7 +182,12 @@ impl Upstreams {
             .is_some_and(|it| it.end_question(on));
         let info = ClusterInfo::read(info).filter(|info| info.is_ok);
         let topology = address.and_then(|asked| Topology::read(slots, asked));
+        // A node that has just joined knows no slots.
+        let topology = topology.filter(|it| !it.primaries.is_empty());
         let (Some(_), Some(topology), true) = (info, topology, asked) else {
+            if let Some(nodes) = self.nodes_around_mut(whole) {
+                nodes.fail_question(on);
+            }
             return HashSet::new();
         };
         self.follow_topology(whole, &topology, now)
@@ -254,9 +264,11 @@ impl Upstreams {
         on
     }
 
-    /// The link of a cluster with the least in flight.
+    /// The link of a cluster with the least in flight. After an answer without slots, all other
+    /// links come first.
     fn link_to_ask(&self, whole: InstanceKey, links: &Links, now: Millis) -> Option<LinkKey> {
-        let mut best: Option<((bool, bool), LinkKey)> = None;
+        let failed = self.nodes_around(whole).and_then(Nodes::failed);
+        let mut best: Option<((bool, bool, bool), LinkKey)> = None;
         for (key, link) in links.iter() {
             if !link.is_ready() || link.is_dedicated() || !link.is_open() || link.paused {
                 continue;
@@ -264,7 +276,8 @@ impl Upstreams {
             if self.cluster_around(link.instance) != whole {
                 continue;
             }
-            let load = (link.is_late(now), !link.fifo.is_empty());
+            let asked = failed.is_some_and(|failed| key <= failed);
+            let load = (link.is_late(now), asked, !link.fifo.is_empty());
             if best.is_none_or(|(least, _)| load < least) {
                 best = Some((load, key));
             }
