@@ -2,7 +2,7 @@
 
 use crate::command::client::redirect_of;
 use crate::command::keys::slot_of;
-use crate::command::{Answer, Dedicated, Plan, Session, denied};
+use crate::command::{Answer, Dedicated, ErrorReply, Plan, Session, denied};
 use crate::resp::{Args, write};
 
 use crate::dedicated::pin::Change;
@@ -334,6 +334,9 @@ impl Machine {
                     self.put(key, on, what, 1, frame);
                 }
                 Handled::Yes
+            }
+            Err(Refusal::Error(error @ ErrorReply::Unavailable(_))) if self.is_clustered(key) => {
+                self.hold_unsent(key, (Verb::Script, frame), &error)
             }
             Err(refusal) => self.refuse(key, refusal),
         }

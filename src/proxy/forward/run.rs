@@ -149,7 +149,7 @@ impl Machine {
                 Handled::Yes
             }
             Err(Refusal::Error(error @ ErrorReply::Unavailable(_))) if self.is_clustered(key) => {
-                self.hold_unsent(key, frame, &error)
+                self.hold_unsent(key, (Verb::Plain, frame), &error)
             }
             Err(refusal) => self.refuse(key, refusal),
         }

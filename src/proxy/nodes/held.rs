@@ -7,6 +7,7 @@ use crate::command::ErrorReply;
 use crate::command::scatter;
 use crate::command::slot::Slot;
 use crate::link::request::Held;
+use crate::link::verb::Verb;
 use crate::proxy::deliver::unanswered::End;
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
@@ -40,7 +41,7 @@ impl Machine {
     pub(in crate::proxy) fn hold_unsent(
         &mut self,
         key: ClientKey,
-        frame: &[u8],
+        (verb, frame): (Verb, &[u8]),
         error: &ErrorReply,
     ) -> Handled {
         let mut reply = Vec::new();
@@ -51,6 +52,9 @@ impl Machine {
         let kind = kind_of(client);
         client.in_flight += 1;
         let index = self.requests.push_held(&mut client.fifo, key, kind);
+        if let Some(record) = self.requests.get_mut(index) {
+            record.verb = verb;
+        }
         self.hold(Held::new(index, key, frame, &reply));
         Handled::Yes
     }

@@ -4,6 +4,7 @@ use crate::command::scatter::{self, CrossSlot, Merge, Rule};
 use crate::command::slot::Slot;
 use crate::command::{Dedicated, ErrorReply, Plan, keys};
 use crate::link::request::{Held, Kind, Part, PartEnd, Scattered};
+use crate::link::verb::Verb;
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
 use crate::resp::Args;
@@ -67,7 +68,7 @@ impl Machine {
             Rule::EveryPrimary(rule) => {
                 let Some(nodes) = self.shards_of(key) else {
                     // Not all nodes are known.
-                    return Some(self.hold_unsent(key, frame, &NOT_SERVED));
+                    return Some(self.hold_unsent(key, (Verb::Plain, frame), &NOT_SERVED));
                 };
                 let merge = Merge::new(rule, nodes.len());
                 let parts: Vec<_> = nodes.iter().map(|&(slot, _)| (slot, frame)).collect();
