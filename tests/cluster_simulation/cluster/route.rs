@@ -4,7 +4,7 @@ use super::super::plan::Endpoints;
 use super::super::tag;
 use super::Cluster;
 
-pub(super) const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 const TRY_AGAIN: &str = "TRYAGAIN Multiple keys request during rehashing of slot";
 const DOWN: &str = "CLUSTERDOWN The cluster is down";
 const LOADING: &str = "LOADING Redis is loading the dataset in memory";

@@ -96,16 +96,15 @@ impl World {
         let client = &self.clients[index];
         let since = client.pending.front().map_or(self.now, |sent| sent.at);
         let since = since.min(self.now.saturating_sub(200));
-        let lost = self.losses[client.cluster].iter().any(|at| *at >= since);
-        // A node that was replaced loses the clients that have a connection of their own to it.
+        let lost = self.losses[client.cluster]
+            .iter()
+            .any(|(at, _)| *at >= since);
+        // A node that serves no slots any more loses the clients that have a connection of their own
+        // to it.
         let cluster = &self.clusters[client.cluster];
-        let replaced = {
-            cluster
-                .troubles
-                .between(self.now.saturating_sub(REPLACED_MS), self.now)
-        }
-        .any(|it| it.slot.is_none());
-        let left = client.behaviour != Behaviour::Plain && replaced;
+        let from = self.now.saturating_sub(REPLACED_MS);
+        let changed = cluster.troubles.between(from, self.now).next().is_some();
+        let left = client.behaviour != Behaviour::Plain && changed;
         match lost || left {
             true => Ok(()),
             false => Err(format!("client {} was closed", client.id)),
