@@ -59,7 +59,7 @@ impl World {
             let seeds = (0..cluster.plan.seeds).map(|node| cluster.address(node));
             (instance, seeds.collect::<Vec<SocketAddr>>())
         });
-        let snapshot = Arc::new(Snapshot::new(1, None, instances.collect::<Vec<_>>()));
+        let snapshot = Arc::new(Snapshot::new(1, None, instances));
         let workers = (0..plan.workers).map(|worker| {
             let settings = Settings {
                 worker,

@@ -93,7 +93,8 @@ impl Cluster {
             !node.is_down && node.silent_until <= self.now && node.is_primary()
         };
         let ended = it.step == Step::Owned;
-        if !ended && !(able(source) && able(target)) {
+        let both = able(source) && able(target);
+        if !ended && !both {
             // It goes on when both are there.
             return true;
         }

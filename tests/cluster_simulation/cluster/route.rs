@@ -48,11 +48,8 @@ impl Cluster {
             self.happened.down_replies += 1;
             return Err(DOWN.into());
         }
-        let real: Vec<&[u8]> = keys.iter().copied().collect();
-        let real: Vec<&[u8]> = real
-            .into_iter()
-            .filter(|key| tag::find(key).is_none())
-            .collect();
+        let real = keys.iter().filter(|key| tag::find(key).is_none());
+        let real: Vec<&[u8]> = real.copied().collect();
         let data = self.data_of(node);
         let present = real.iter().filter(|key| data.has(key)).count();
         let missing = real.len() - present;

@@ -10,8 +10,8 @@ use super::super::world::World;
 const SLACK_MS: u64 = 1_500;
 
 /// The error for a client whose dedicated connection is to another node.
-const OTHER_NODE: &str = "ERR elika: a client that watches, subscribes or tracks cannot use keys of \
-    another node here";
+const OTHER_NODE: &str = "ERR elika: a client that watches, subscribes or tracks cannot use keys \
+    of another node here";
 
 /// The error for a script that a node redirects, or that looks so.
 const MOVED_SCRIPT: &str = "TRYAGAIN The slot has moved to another node";
@@ -98,7 +98,7 @@ impl World {
 
     /// A script whose error names a node that the proxy does not know: its text may be the script's
     /// own.
-    fn judge_moved_script(&mut self, index: usize, sent: &Sent) -> Result<(), String> {
+    fn judge_moved_script(&self, index: usize, sent: &Sent) -> Result<(), String> {
         let cluster = &self.clusters[self.clients[index].cluster];
         let moved = |it: &Execution| it.reply.starts_with(b"-MOVED ");
         let slot = sent.op.slots().first().copied();
