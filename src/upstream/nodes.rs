@@ -29,6 +29,8 @@ pub(crate) struct Nodes {
     asked: Option<LinkKey>,
     /// `None`: no node was asked yet.
     asked_at: Option<Millis>,
+    /// A redirection has changed the map since: a shard may have two primaries in it.
+    patched: bool,
     /// How often a node said who serves which slot.
     learned: u32,
     /// The link of the last answer without slots.
@@ -54,6 +56,7 @@ impl Nodes {
             version,
             asked: None,
             asked_at: None,
+            patched: false,
             learned: 0,
             failed: None,
             stale: true,
@@ -90,9 +93,9 @@ impl Nodes {
         Some(node.address)
     }
 
-    /// Is it known for each slot who serves it?
+    /// Has a node said who serves the slots, and which are all primaries?
     pub(crate) fn is_complete(&self) -> bool {
-        self.map.is_covered()
+        self.map.is_covered() && !self.patched
     }
 
     /// The instances that serve slots, in the order of their lowest slot.
@@ -127,6 +130,7 @@ impl Nodes {
         let changes = self.map.node_of(slot) != Some(node);
         if changes {
             self.map.set(slot, node);
+            self.patched = true;
             self.version = version;
         }
         changes
@@ -144,7 +148,7 @@ impl Nodes {
             map: mem::replace(&mut self.map, map),
             ..*self
         };
-        self.failed = None;
+        (self.failed, self.patched) = (None, false);
         self.learned += 1;
         if !before.served().eq(self.served()) {
             self.version = version;

@@ -142,7 +142,10 @@ impl Upstreams {
     /// has removed.
     pub(crate) fn sweep(&mut self, links: &Links) {
         // A retired link with outstanding replies still belongs to its pool.
-        let used: HashSet<PoolKey> = links.iter().map(|(_, link)| link.pool).collect();
+        let used = links.iter().map(|(_, link)| link.pool);
+        // A client of a Redis Cluster may wait for a dedicated link of a node's pool.
+        let queued = self.queues.keys().map(|(_, pool)| pool);
+        let used: HashSet<PoolKey> = used.chain(queued).collect();
         let unused = |pool: &Pool| pool.clients == 0 && pool.waiters.is_empty();
         for key in self.pools.keys() {
             if !used.contains(&key)

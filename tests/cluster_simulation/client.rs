@@ -85,8 +85,6 @@ pub(crate) struct Sent {
     pub(crate) op: Op,
     /// When it was sent, ms.
     pub(crate) at: u64,
-    /// The name of its command, for messages.
-    pub(crate) name: String,
 }
 
 #[derive(Debug)]
@@ -111,6 +109,8 @@ pub(crate) struct Client {
     pub(crate) pipeline: usize,
     /// It sends all its requests before it reads.
     pub(crate) writes_first: bool,
+    /// It sends nothing before this time, ms.
+    pub(crate) asks_at: u64,
     /// It reads nothing before this time, ms.
     pub(crate) asleep_until: u64,
     /// It goes away when it has sent this many requests.
@@ -131,8 +131,8 @@ pub(crate) struct Client {
     pub(crate) bound: bool,
     /// Messages that it got.
     pub(crate) messages: Vec<Vec<u8>>,
-    /// The time until which its requests were delayed by something wrong, ms.
-    pub(crate) delayed_until: u64,
+    /// When it last got a reply that may have been late for a reason, ms.
+    pub(crate) unclean_at: u64,
 }
 
 impl Client {

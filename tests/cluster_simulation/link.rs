@@ -47,6 +47,12 @@ impl Link {
         [self.to_node.due(), from_node].into_iter().flatten().min()
     }
 
+    /// Whether the replies to the question about the slots have some.
+    pub(crate) fn is_learned(&self, replies: &[u8]) -> bool {
+        let has = |word: &[u8]| replies.windows(word.len()).any(|it| it == word);
+        has(b":16383\r\n") && !has(b"cluster_state:fail")
+    }
+
     /// Nothing is in flight in either direction.
     pub(crate) fn is_idle(&self) -> bool {
         self.to_node.is_empty() && self.buffer.is_empty() && self.from_node.is_empty()

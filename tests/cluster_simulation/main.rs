@@ -45,7 +45,7 @@ use std::time::Duration;
 use summary::Summary;
 
 /// Seeds of an ordinary run.
-const SEEDS: u64 = 600;
+const SEEDS: u64 = 500;
 
 /// A seed takes some milliseconds. If none ends in this time, one does not end at all.
 const SEED_TIMEOUT: Duration = Duration::from_secs(60);

@@ -133,7 +133,7 @@ impl World {
         if link.session.is_none() {
             return self.open(worker, key);
         }
-        if !self.calm && self.plan.faults.cut && !link.is_idle() && self.rng.one_in(150) {
+        if !self.calm && self.plan.faults.cut && !link.is_idle() && self.rng.permille(7) {
             return self.lose(worker, key);
         }
         self.serve(worker, key)?;
@@ -157,7 +157,7 @@ impl World {
             self.workers[worker].machine.link_connected(key);
             return Ok(());
         }
-        self.losses[link.cluster].push(self.now);
+        self.losses[link.cluster].push((self.now, link.node));
         self.workers[worker].links.remove(&key);
         self.note(|| format!("{key:?} is refused"));
         let failure = Failure::Unreachable("connection refused".into());
@@ -203,7 +203,10 @@ impl World {
             let reply = output.clone();
             link.from_node.push(output, self.now, &mut self.rng);
             let place = (link.cluster, link.node);
-            if reply.starts_with(b"-MOVED ") {
+            let asked = shown
+                .iter()
+                .any(|args| args[0] == b"clusteR" && args[1] == b"SLOTS");
+            if asked && link.is_learned(&reply) {
                 self.known[worker][link.cluster].get_or_insert(self.now);
             }
             if !shown.is_empty() || !reply.is_empty() {
@@ -246,7 +249,7 @@ impl World {
             return Ok(());
         };
         self.note(|| format!("{key:?} to node {} breaks", link.node));
-        self.losses[link.cluster].push(self.now);
+        self.losses[link.cluster].push((self.now, link.node));
         if let Some(session) = link.session {
             let node = &mut self.clusters[link.cluster].nodes[link.node];
             node.sessions.remove(&session);

@@ -36,11 +36,6 @@ impl Faults {
     pub(crate) fn any(self) -> bool {
         self != Self::default()
     }
-
-    /// Whether connections may end.
-    pub(crate) fn loses_connections(self) -> bool {
-        self.die || self.cut
-    }
 }
 
 #[derive(Clone, Debug)]
@@ -74,6 +69,8 @@ pub(crate) struct Plan {
     /// Faults happen until this time at most, ms.
     pub(crate) faulty_ms: u64,
     pub(crate) faults: Faults,
+    /// Clients use transactions: not where a node may fail in the middle of one.
+    pub(crate) transactions: bool,
     pub(crate) settings: Settings,
 }
 
@@ -88,7 +85,7 @@ impl Plan {
             pool_connections_max: *rng.pick(&[1, 2, 4, 30]),
             pool_idle_max: rng.below(4),
             cluster_hold_ms: *rng.pick(&[600, 1_000, 2_000]),
-            backend_connect_ms: 1_000,
+            backend_connect_ms: 3_000,
             client_in_flight_max: *rng.pick(&[4, 64, 4_096]),
             check_ms: *rng.pick(&[0, 0, 300]),
             seed: rng.next(),
@@ -101,6 +98,7 @@ impl Plan {
             requests: rng.between(10, 80),
             delay_ms: *rng.pick(&[0, 1, 4, 10]),
             faulty_ms: rng.between(1_000, 4_000),
+            transactions: !(faults.die || faults.pause || faults.cut),
             faults,
             settings,
         }

@@ -87,11 +87,6 @@ impl World {
     }
 
     fn stuck(&self) -> String {
-        if std::env::var_os("DUMP").is_some() {
-            for w in &self.workers {
-                println!("{:#?}", w.machine);
-            }
-        }
         let waiting = self.clients.iter().filter(|client| client.is_waiting());
         let waiting: Vec<String> = waiting
             .map(|client| {
@@ -126,15 +121,14 @@ impl World {
             self.round()?;
         }
         for worker in &self.workers {
-            let (clients, in_flight) = (worker.machine.clients(), worker.machine.load().1);
             // Checks of instances are requests, too.
-            let in_flight = match self.plan.settings.check_ms {
-                0 => in_flight,
-                _ => 0,
-            };
-            if clients > 0 || in_flight > 0 || worker.machine.outbound_bytes() > 0 {
+            let checks = self.plan.settings.check_ms > 0;
+            let machine = &worker.machine;
+            let (clients, in_flight) = (machine.clients(), machine.load().1);
+            let bytes = machine.outbound_bytes();
+            if clients > 0 || !checks && (in_flight > 0 || bytes > 0) {
                 return Err(format!(
-                    "{clients} clients and {in_flight} requests are left"
+                    "{clients} clients, {in_flight} requests and {bytes} bytes are left"
                 ));
             }
         }

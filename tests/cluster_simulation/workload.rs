@@ -39,7 +39,7 @@ impl World {
             self.vanish(index);
             return Ok(());
         }
-        if !self.calm && self.rng.one_in(3) {
+        if !self.calm && client.asks_at <= self.now && self.rng.one_in(3) {
             self.ask(index);
         }
         self.deliver_requests(index);
@@ -78,6 +78,8 @@ impl World {
         } else if !client.logged_in && self.rng.one_in(2) {
             return;
         }
+        let pause = *self.rng.pick(&[0, 0, 5, 20, 60, 200]);
+        self.clients[index].asks_at = self.now + pause;
         let most = self.clients[index].pipeline as u64;
         let number = self.rng.between(1, most);
         for _ in 0..number {
@@ -86,7 +88,9 @@ impl World {
             }
             match self.clients[index].behaviour {
                 Behaviour::Plain => self.send_plain(index),
-                Behaviour::Transactions if self.rng.one_in(2) => self.send_transaction(index),
+                Behaviour::Transactions if self.plan.transactions && self.rng.one_in(2) => {
+                    self.send_transaction(index);
+                }
                 Behaviour::Transactions => self.send_plain(index),
                 Behaviour::Blocking => self.send_blocking(index),
                 Behaviour::Subscriber => self.send_subscriber(index),
@@ -113,7 +117,6 @@ impl World {
             tag,
             op: line.op,
             at: self.now,
-            name: line.words[0].clone(),
         });
         client.to_proxy.push(bytes, self.now, &mut self.rng);
         self.note(|| format!("client {} sends {}", index + 1, line.words.join(" ")));

@@ -33,10 +33,9 @@ pub(crate) struct World {
     pub(crate) tenants: Vec<TenantKey>,
     pub(crate) workers: Vec<Worker>,
     pub(crate) clients: Vec<Client>,
-    /// When connections to each cluster ended or were refused, ms.
-    pub(crate) losses: Vec<Vec<u64>>,
-    /// When each worker could know that an instance is a cluster: of servers without HELLO, by the
-    /// first MOVED.
+    /// When connections to each cluster ended or were refused, ms, and to which node.
+    pub(crate) losses: Vec<Vec<(u64, usize)>>,
+    /// When each worker was first told the slots of each cluster.
     pub(crate) known: Vec<Vec<Option<u64>>>,
     /// Nothing fails any more.
     pub(crate) calm: bool,
@@ -60,7 +59,7 @@ impl World {
             let seeds = (0..cluster.plan.seeds).map(|node| cluster.address(node));
             (instance, seeds.collect::<Vec<SocketAddr>>())
         });
-        let snapshot = Arc::new(Snapshot::new(1, None, instances.collect::<Vec<_>>()));
+        let snapshot = Arc::new(Snapshot::new(1, None, instances));
         let workers = (0..plan.workers).map(|worker| {
             let settings = Settings {
                 worker,
@@ -139,6 +138,7 @@ impl World {
             left,
             pipeline: *rng.pick(&[1, 1, 3, 10, 50]),
             writes_first: plain && rng.one_in(8),
+            asks_at: 0,
             asleep_until: 0,
             vanishes_at: rng.one_in(6).then(|| rng.between(1, left)),
             paused: false,
@@ -150,7 +150,7 @@ impl World {
             logged_in: false,
             bound: false,
             messages: Vec::new(),
-            delayed_until: 0,
+            unclean_at: 0,
         };
         self.note(|| format!("client {id}: {behaviour:?}, cluster {cluster}, worker {worker}"));
         self.clients.push(client);

@@ -108,6 +108,46 @@ fn request_that_is_sent_away_again_and_again_ends() {
     assert_eq!(heard, "-TRYAGAIN The slot has moved to another node\r\n");
 }
 
+/// A reply that has arrived before its turn is not lost with the link.
+#[test]
+fn reply_before_its_turn_survives_the_loss_of_its_link() {
+    let mut worker = Worker::new();
+    let (client, _) = on_a_cluster(&mut worker);
+    let [first, second] = connections(&mut worker, client);
+    let all = ["GET foo", "SET bar 1", "SET bar 2"].map(command).concat();
+    worker.send_bytes(client, all);
+    worker.reply(first, "+one\r\n");
+    worker.fail(first, &Failure::Lost);
+    worker.reply(second, "+foo\r\n");
+    assert_eq!(
+        worker.received(client),
+        "+foo\r\n+one\r\n-ERR elika: backend connection lost, outcome unknown\r\n"
+    );
+}
+
+/// A held request that is sent and comes back stays in front of the next one for its slot.
+#[test]
+fn held_requests_keep_their_order() {
+    let mut worker = Worker::with(|settings| settings.cluster_hold_ms = 500);
+    let (client, _) = on_a_cluster(&mut worker);
+    let [first, _] = connections(&mut worker, client);
+    let down = "-CLUSTERDOWN The cluster is down\r\n";
+    worker.send_bytes(client, ["GET bar", "SET bar 1"].map(command).concat());
+    worker.reply(first, down.repeat(2));
+    for _ in 0..3 {
+        worker.requests(first);
+        worker.advance(30);
+        let sent = worker.requests(first);
+        assert!(sent.contains("GET") && !sent.contains("SET"), "{sent}");
+        worker.reply(first, down);
+    }
+    worker.advance(30);
+    worker.reply(first, "+0\r\n");
+    worker.advance(100);
+    worker.reply(first, "+OK\r\n");
+    assert_eq!(worker.received(client), "+0\r\n+OK\r\n");
+}
+
 /// A node cannot be asked for the slots without a connection.
 #[test]
 fn worker_sleeps_while_no_node_can_be_asked() {

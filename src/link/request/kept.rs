@@ -2,6 +2,7 @@
 //! replies that arrive on a link before an earlier one on another link.
 
 use super::{Fifo, Kind, Reply, Request, Requests};
+use crate::resp::{ReplyScanner, Scan};
 use crate::store::chunk::{ChunkList, ChunkPool, FIRST_BYTES};
 use crate::store::key::ClientKey;
 
@@ -77,22 +78,34 @@ impl Requests {
         }
     }
 
-    /// Drops the replies of a record that have arrived. Returns the bytes that were counted for
-    /// them.
-    pub(super) fn drop_kept(&mut self, index: u32, chunks: &mut ChunkPool) -> usize {
+    /// Takes the complete replies of a record that have arrived before its turn. Part of another
+    /// one is dropped. Also returns the bytes that were counted for all of it.
+    pub(super) fn take_arrived(
+        &mut self,
+        index: u32,
+        chunks: &mut ChunkPool,
+    ) -> (ChunkList, usize) {
+        let mut complete = ChunkList::default();
         let Some(record) = self.records.get_mut(index as usize) else {
-            return 0;
+            return (complete, 0);
         };
         let Reply::Arriving(kept) = record.reply() else {
-            return 0;
+            return (complete, 0);
         };
         record.set_reply(Reply::Waiting);
         let Some(mut replies) = self.kept.try_remove(kept as usize) else {
-            return 0;
+            return (complete, 0);
         };
         let size = parked_size(&replies);
+        if chunks.is_taking() {
+            // The bytes cannot be read now. No reply is incomplete: its client would be closed.
+            return (replies, size);
+        }
+        let bytes = chunks.take_whole(&mut replies).unwrap_or_default();
         chunks.clear(&mut replies);
-        size
+        let end = end_of_replies(&bytes);
+        chunks.append(&mut complete, bytes.get(..end).unwrap_or_default());
+        (complete, size)
     }
 
     /// Sets the replies to a record.
@@ -163,6 +176,17 @@ impl Requests {
     pub(crate) fn parked_bytes(&self) -> usize {
         self.kept.len() * PARKED_BYTES
     }
+}
+
+/// The end of the last complete reply.
+fn end_of_replies(bytes: &[u8]) -> usize {
+    let mut end = 0;
+    while let Some(rest) = bytes.get(end..).filter(|rest| !rest.is_empty())
+        && let Ok(Scan::Complete { len }) = ReplyScanner::default().scan(rest)
+    {
+        end += len;
+    }
+    end
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Records that leave their link's queue out of turn: for another link, or because the proxy
 //! answers them.
 
+use crate::link::request::kept::parked_size;
 use crate::link::request::{Fifo, Kind, NIL, Reply, Request, Requests};
 use crate::link::verb::Verb;
 use crate::store::chunk::{ChunkList, ChunkPool};
@@ -118,23 +119,26 @@ impl Requests {
         }
     }
 
-    /// Answers a record that was removed from its link's queue; the replies wait for earlier ones.
-    /// A partial reply is dropped, because no link completes it. Returns the bytes that were
-    /// counted for the partial reply.
+    /// Answers a record that was removed from its link's queue: these replies follow those of the
+    /// record that have arrived, and wait for earlier ones. A partial reply is dropped, because no
+    /// link completes it. Returns the bytes that are to be counted for the client, and those that
+    /// were counted for the replies that have arrived.
     pub(crate) fn answer(
         &mut self,
         index: u32,
-        replies: ChunkList,
+        mut replies: ChunkList,
         chunks: &mut ChunkPool,
-    ) -> usize {
+    ) -> (usize, usize) {
         let Some(record) = self.records.get_mut(index as usize) else {
-            return 0;
+            return (0, 0);
         };
         self.untimed -= usize::from(record.verb.is_untimed());
         (record.verb, record.count, record.next_of_link) = (Verb::Plain, 0, NIL);
-        let dropped = self.drop_kept(index, chunks);
-        self.finish(index, replies);
-        dropped
+        let (mut all, before) = self.take_arrived(index, chunks);
+        chunks.append_list(&mut all, &mut replies);
+        let size = parked_size(&all);
+        self.finish(index, all);
+        (size, before)
     }
 
     /// Removes a record that is in no queue any more.

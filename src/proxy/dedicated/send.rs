@@ -1,7 +1,7 @@
 //! Client to dedicated link: requests, and which of their replies change what the link holds.
 
 use crate::command::client::redirect_of;
-use crate::command::{Answer, Dedicated, Plan, Session, denied};
+use crate::command::{Answer, Dedicated, ErrorReply, Plan, Session, denied};
 use crate::resp::{Args, write};
 
 use crate::dedicated::pin::Change;
@@ -318,6 +318,9 @@ impl Machine {
                     self.put(key, on, what, 1, frame);
                 }
                 Handled::Yes
+            }
+            Err(Refusal::Error(error @ ErrorReply::Unavailable(_))) if self.is_clustered(key) => {
+                self.hold_unsent(key, (Verb::Script, frame), &error)
             }
             Err(refusal) => self.refuse(key, refusal),
         }

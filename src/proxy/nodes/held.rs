@@ -61,6 +61,9 @@ impl Machine {
         let index = self.requests.push_held(&mut client.fifo, key, kind);
         if let Some(record) = self.requests.get_mut(index) {
             record.count = replies;
+            if verb == Verb::Script {
+                record.verb = verb;
+            }
         }
         let mut held = Held::new(index, key, frame, &reply);
         held.verb = verb;

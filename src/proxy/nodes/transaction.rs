@@ -217,11 +217,12 @@ impl Machine {
             };
             return Some(self.fail_transaction(key, error));
         }
-        let bound = self
-            .clients
-            .get(key)?
-            .pin()
-            .is_some_and(|pin| !pin.holds_transaction_only());
+        // After a blocking command the link may hold nothing, and is still the client's.
+        self.unpin_if_done(key);
+        let Some(pin) = self.clients.get(key)?.pin() else {
+            return Some(self.dispatch(key, plan, frame));
+        };
+        let bound = pin.holds() && !pin.holds_transaction_only();
         if bound || !matches!(plan, Plan::Forward | Plan::Script) {
             self.reply_error(key, &OTHER_NODE);
             return Some(Handled::Yes);

@@ -113,9 +113,9 @@ impl Sessions {
         replies: ChunkList,
     ) {
         if let Some(client) = self.table.get_mut(key) {
-            client.count_parked(parked_size(&replies));
-            let dropped = requests.answer(index, replies, &mut self.chunks);
-            client.count_unparked(dropped);
+            let (size, before) = requests.answer(index, replies, &mut self.chunks);
+            client.count_parked(size);
+            client.count_unparked(before);
         }
     }
 

@@ -157,6 +157,25 @@ fn swallowed_reply_before_its_turn_leaves_no_bytes_counted() {
 }
 
 #[test]
+fn reply_that_has_arrived_stays_in_front_of_an_error_for_the_next_one() {
+    let mut two = TwoLinks::new([1, 2]);
+    two.bring(1, "+second\r\n$9\r\nbeg", 1);
+    two.requests.leave_link(&mut two.links[1]);
+    two.sessions.get_mut(two.client).unwrap().in_flight -= 1;
+    let mut error = ChunkList::default();
+    two.sessions
+        .chunks_mut()
+        .append(&mut error, b"-ERR lost\r\n");
+    let record = (two.client, two.records[1]);
+    two.sessions.answer(&mut two.requests, record, error);
+    two.bring(0, "+first\r\n", 1);
+    assert_eq!(two.received(), "+first\r\n+second\r\n-ERR lost\r\n");
+    let client = two.sessions.get(two.client).unwrap();
+    assert_eq!(client.unread_bytes(), client.outbound.len());
+    assert_eq!(two.kept(), (0, 0));
+}
+
+#[test]
 fn part_of_a_reply_that_no_link_completes_is_dropped_and_not_counted() {
     let mut two = TwoLinks::new([1, 1]);
     two.bring(1, "$9\r\nbeg", 0);

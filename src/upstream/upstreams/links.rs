@@ -92,6 +92,7 @@ impl Upstreams {
 
     /// A link was removed from the table.
     pub(crate) fn link_ended(&mut self, key: LinkKey, link: &Link) {
+        self.lose_question(link.instance, key);
         self.unlist(link.pool, key, link.role());
         self.end_check(link.instance, key);
         if let Some(instance) = self.instances.get_mut(link.instance) {

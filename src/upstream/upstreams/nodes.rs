@@ -193,6 +193,15 @@ impl Upstreams {
         self.follow_topology(whole, &topology, now)
     }
 
+    /// A link has ended. If the slots were asked for on it, they are asked for again soon.
+    pub(super) fn lose_question(&mut self, of: InstanceKey, on: LinkKey) {
+        if let Some(nodes) = self.nodes_around_mut(of)
+            && nodes.end_question(on)
+        {
+            nodes.doubt();
+        }
+    }
+
     fn follow_topology(
         &mut self,
         whole: InstanceKey,

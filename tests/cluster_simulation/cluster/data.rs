@@ -18,10 +18,6 @@ pub(super) struct Data {
 }
 
 impl Data {
-    pub(super) fn get(&self, key: &[u8]) -> Option<&Value> {
-        self.keys.get(key)
-    }
-
     pub(super) fn text(&self, key: &[u8]) -> Option<&[u8]> {
         match self.keys.get(key)? {
             Value::Text(text) => Some(text),

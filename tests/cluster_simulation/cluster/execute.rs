@@ -3,8 +3,8 @@
 use super::super::tag::{self, Tag};
 use super::super::wire;
 use super::data::{Data, is_read};
-use super::route::{CROSS_SLOT, keys};
-use super::{Cluster, Execution};
+use super::route::keys;
+use super::{Cluster, Execution, Refusal};
 
 /// A command: its name in upper case, and all its arguments with the name.
 pub(super) type Command<'a> = (&'a str, &'a [Vec<u8>]);
@@ -67,11 +67,7 @@ impl Cluster {
             .route(node, &keys(name, args), asking)
             .and_then(|()| self.readiness(node));
         if let Err(text) = refused {
-            // In a transaction, the server refuses it.
-            let queued = self.nodes[node].session(id).queue.is_some();
-            if text == CROSS_SLOT && self.plan.hello && !queued {
-                return Err(format!("{name} with keys of several slots reached a node"));
-            }
+            self.note_refusal(id, command, &text);
             self.note_refused_in_transaction(node, id);
             return Ok(Some(wire::error(&text)));
         }
@@ -120,10 +116,12 @@ impl Cluster {
         };
         self.executions += 1;
         let at = &self.nodes[node];
+        let all = keys(name, args).into_iter();
+        let all = all.filter(|key| tag::find(key).is_none());
         let execution = Execution {
+            keys: all.map(<[u8]>::to_vec).collect(),
             at: self.executions,
-            ms: self.now,
-            node,
+            session: id,
             shard: at.shard,
             slot,
             protocol: at.sessions.get(&id).map_or(0, |session| session.protocol),
@@ -131,6 +129,18 @@ impl Cluster {
             reply: reply.to_vec(),
         };
         self.log.entry(tag).or_default().push(execution);
+    }
+
+    fn note_refusal(&mut self, session: u64, (_, args): Command<'_>, text: &str) {
+        if let Some(tag) = args.iter().find_map(|arg| tag::find(arg)) {
+            self.executions += 1;
+            let refusal = Refusal {
+                at: self.executions,
+                session,
+                text: text.to_owned(),
+            };
+            self.refusals.entry(tag).or_default().push(refusal);
+        }
     }
 
     /// The executions of a request.

@@ -1,6 +1,6 @@
 //! Nodes that end, start again, pause, and are replaced by their replicas.
 
-use super::Cluster;
+use super::{Cluster, Trouble};
 
 /// What happens to a node later.
 #[derive(Clone, Copy, Debug)]
@@ -48,7 +48,7 @@ impl Cluster {
         let at = &mut self.nodes[node];
         (at.silent_until, at.deaf_until) = (until, until + deaf_ms);
         let shard = self.nodes[node].shard;
-        self.trouble(until, &[node], "a pause");
+        self.trouble(until, &[node], Trouble::PAUSE);
         if self.truth.primary[shard] == node && self.rng.one_in(2) {
             self.primary_is_away(node, until);
         }
@@ -71,11 +71,15 @@ impl Cluster {
             let noticed = self.now + (end - self.now) / 2;
             self.events.push((noticed, Event::Down { until: end }));
         }
-        self.trouble(end.max(until), &self.all_nodes(), "an absent primary");
-    }
-
-    fn all_nodes(&self) -> Vec<usize> {
-        (0..self.nodes.len()).collect()
+        let nodes = { self.nodes.iter() }
+            .filter(|other| self.plan.full_coverage || other.shard == shard)
+            .map(|other| other.id);
+        let nodes: Vec<usize> = nodes.collect();
+        self.trouble(
+            until.max(failover + self.plan.lag_ms),
+            &nodes,
+            Trouble::ABSENT,
+        );
     }
 
     /// The events that are due.
@@ -125,7 +129,7 @@ impl Cluster {
         at.loading_until = loading;
         // It refuses requests until it has heard from the others.
         at.hear_at_once();
-        self.trouble(loading, &[node], "loading");
+        self.trouble(loading, &[node], Trouble::LOADING);
         self.hear_news();
     }
 }

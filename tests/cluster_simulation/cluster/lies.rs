@@ -1,6 +1,7 @@
 //! What a node reports for a while that is not so, and nodes that see the cluster as down.
 
-use super::{Cluster, View};
+use super::super::plan::Endpoints;
+use super::{Cluster, Trouble, View};
 
 /// A wrong report, and its end.
 #[derive(Clone, Debug)]
@@ -41,10 +42,15 @@ impl Cluster {
             4 => Claim::NamesOnly,
             _ => {
                 self.nodes[node].fail_until = until;
-                self.trouble(until, &[node], "a minority");
+                self.trouble(until, &[node], Trouble::MINORITY);
                 return;
             }
         };
+        if self.plan.endpoints == Endpoints::HostName {
+            // Redirections do not say where a node is.
+            let all: Vec<usize> = (0..self.nodes.len()).collect();
+            self.trouble(until, &all, Trouble::LIE);
+        }
         self.nodes[node].lie = Some(Lie { until, claim });
     }
 

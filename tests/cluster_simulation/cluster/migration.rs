@@ -39,7 +39,9 @@ impl Cluster {
             let primary = &self.nodes[self.truth.primary[shard]];
             !primary.is_down && primary.silent_until <= self.now && primary.is_primary()
         };
-        if to == from || moves || !able(from) || !able(to) {
+        // All have heard of an earlier migration.
+        let known = self.nodes.iter().all(|node| node.view.home[slot] == from);
+        if to == from || moves || !known || !able(from) || !able(to) {
             return;
         }
         let atomic = self.rng.one_in(3);
@@ -68,16 +70,10 @@ impl Cluster {
         self.trouble_of_slot(slot);
     }
 
-    /// Whether a slot moves, or the nodes do not agree on its owner yet.
-    pub(crate) fn is_moving(&self, slot: usize) -> bool {
-        let owner = |node: &super::Node| node.view.owner(slot);
-        let real = self.truth.owner(slot);
-        self.migrations.iter().any(|it| it.slot == slot)
-            || self.nodes.iter().any(|node| owner(node) != real)
-    }
-
-    pub(crate) fn any_moving(&self) -> bool {
-        !self.migrations.is_empty()
+    /// Whether keys of a slot move.
+    pub(super) fn migrates(&self, slot: usize) -> bool {
+        let moves = |it: &Migration| it.slot == slot && it.step != Step::Owned;
+        self.migrations.iter().any(moves)
     }
 
     /// The steps that are due.
@@ -97,7 +93,8 @@ impl Cluster {
             !node.is_down && node.silent_until <= self.now && node.is_primary()
         };
         let ended = it.step == Step::Owned;
-        if !ended && !(able(source) && able(target)) {
+        let both = able(source) && able(target);
+        if !ended && !both {
             // It goes on when both are there.
             return true;
         }

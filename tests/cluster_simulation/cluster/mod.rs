@@ -23,13 +23,11 @@ mod transactions;
 mod troubles;
 
 use data::Data;
-pub(crate) use data::is_read;
-pub(crate) use failover::Event;
+use failover::Event;
 use migration::Migration;
 use node::Node;
 use session::Session;
-pub(crate) use troubles::Trouble;
-use troubles::Troubles;
+use troubles::{Trouble, Troubles};
 
 /// A slot whose keys clients use.
 #[derive(Clone, Debug)]
@@ -60,13 +58,24 @@ impl View {
 pub(crate) struct Execution {
     /// The place among all executions of the cluster.
     pub(crate) at: u64,
-    pub(crate) ms: u64,
-    pub(crate) node: usize,
+    /// The node's number of the connection.
+    pub(crate) session: u64,
     pub(crate) shard: usize,
     pub(crate) slot: Option<usize>,
+    /// Its keys without tags.
+    pub(crate) keys: Vec<Vec<u8>>,
     pub(crate) protocol: u8,
     pub(crate) write: bool,
     pub(crate) reply: Vec<u8>,
+}
+
+/// A request that a node did not execute.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    /// The place among all executions of the cluster.
+    pub(crate) at: u64,
+    pub(crate) session: u64,
+    pub(crate) text: String,
 }
 
 /// What happened, for the summary.
@@ -99,6 +108,7 @@ pub(crate) struct Cluster {
     events: Vec<(u64, Event)>,
     pub(crate) troubles: Troubles,
     pub(crate) log: BTreeMap<Tag, Vec<Execution>>,
+    pub(crate) refusals: BTreeMap<Tag, Vec<Refusal>>,
     executions: u64,
     /// The messages of each channel, in order.
     pub(crate) published: BTreeMap<Vec<u8>, Vec<Vec<u8>>>,
@@ -171,6 +181,7 @@ impl Cluster {
             events: Vec::new(),
             troubles: Troubles::default(),
             log: BTreeMap::new(),
+            refusals: BTreeMap::new(),
             executions: 0,
             published: BTreeMap::new(),
             happened: Happened::default(),
@@ -225,13 +236,10 @@ impl Cluster {
         (0..self.nodes.len()).find(|node| self.address(*node) == address)
     }
 
-    /// The number of the shard that serves a slot, and whether it moves.
-    pub(crate) fn home(&self, slot: usize) -> usize {
-        self.truth.home[slot]
-    }
-
-    pub(crate) fn primary(&self, shard: usize) -> usize {
-        self.truth.primary[shard]
+    /// The nodes of the shard that serves a slot.
+    pub(crate) fn members(&self, slot: usize) -> impl Iterator<Item = usize> {
+        let first = self.truth.home[slot] * (1 + self.plan.replicas);
+        first..first + 1 + self.plan.replicas
     }
 
     /// A new connection to a node. `None`: the node is down.

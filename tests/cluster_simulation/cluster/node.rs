@@ -122,12 +122,6 @@ impl Cluster {
         }
     }
 
-    /// Whether all nodes that can, know what is true.
-    pub(crate) fn agrees(&self) -> bool {
-        let knows = |node: &Node| node.is_down || node.view.epoch == self.truth.epoch;
-        self.nodes.iter().all(knows)
-    }
-
     fn adopt(&mut self, id: usize, view: View) {
         let node = &mut self.nodes[id];
         let before = std::mem::replace(&mut node.view, view);
@@ -140,6 +134,10 @@ impl Cluster {
             self.end_blocked_of_replica(id);
         }
         for slot in 0..self.slots.len() {
+            // News from before the migration do not end it.
+            if self.migrates(slot) {
+                continue;
+            }
             let node = &mut self.nodes[id];
             if node.owns(slot) {
                 node.importing.remove(&slot);

@@ -4,7 +4,7 @@ use super::super::plan::Endpoints;
 use super::super::tag;
 use super::Cluster;
 
-pub(super) const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
+const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 const TRY_AGAIN: &str = "TRYAGAIN Multiple keys request during rehashing of slot";
 const DOWN: &str = "CLUSTERDOWN The cluster is down";
 const LOADING: &str = "LOADING Redis is loading the dataset in memory";
@@ -48,11 +48,8 @@ impl Cluster {
             self.happened.down_replies += 1;
             return Err(DOWN.into());
         }
-        let real: Vec<&[u8]> = keys.iter().copied().collect();
-        let real: Vec<&[u8]> = real
-            .into_iter()
-            .filter(|key| tag::find(key).is_none())
-            .collect();
+        let real = keys.iter().filter(|key| tag::find(key).is_none());
+        let real: Vec<&[u8]> = real.copied().collect();
         let data = self.data_of(node);
         let present = real.iter().filter(|key| data.has(key)).count();
         let missing = real.len() - present;

@@ -44,12 +44,6 @@ impl Session {
         self.blocked.is_some()
     }
 
-    /// Whether the loss of the connection would lose state.
-    pub(crate) fn holds(&self) -> bool {
-        let idle = self.queue.is_none() && self.watched.is_empty() && self.channels.is_empty();
-        !idle || self.is_blocked()
-    }
-
     pub(super) fn null(&self) -> Vec<u8> {
         match self.protocol {
             3 => b"_\r\n".to_vec(),

@@ -1,16 +1,35 @@
-//! When something was wrong with a cluster, and with which of its nodes.
+//! When something was wrong with a cluster, and with which of its nodes or slots.
 
 use super::Cluster;
 
-/// A time in which requests may fail.
+/// A time in which requests may fail or take longer.
 #[derive(Clone, Debug)]
 pub(crate) struct Trouble {
-    pub(crate) from: u64,
-    pub(crate) until: u64,
-    pub(crate) nodes: Vec<usize>,
+    from: u64,
+    until: u64,
+    nodes: Vec<usize>,
     /// The slot that moves.
     pub(crate) slot: Option<usize>,
-    pub(crate) why: &'static str,
+    why: &'static str,
+}
+
+impl Trouble {
+    pub(super) const ABSENT: &str = "an absent primary";
+    pub(super) const LIE: &str = "a lie";
+    pub(super) const LOADING: &str = "a node that loads";
+    pub(super) const MIGRATION: &str = "a migration";
+    pub(super) const MINORITY: &str = "a node in a minority";
+    pub(super) const PAUSE: &str = "a pause";
+
+    /// Whether a request may fail because of it: not because a node takes long.
+    pub(crate) fn is_failure(&self) -> bool {
+        self.why != Self::PAUSE
+    }
+
+    /// Whether it is only that a slot moves.
+    pub(crate) fn is_migration(&self) -> bool {
+        self.why == Self::MIGRATION
+    }
 }
 
 #[derive(Debug, Default)]
@@ -25,6 +44,12 @@ impl Troubles {
 }
 
 impl Cluster {
+    /// Whether a trouble concerns a slot.
+    pub(crate) fn concerns(&self, trouble: &Trouble, slot: usize) -> bool {
+        let mut members = self.members(slot);
+        trouble.slot == Some(slot) || members.any(|node| trouble.nodes.contains(&node))
+    }
+
     /// Something is wrong with these nodes from now on.
     pub(super) fn trouble(&mut self, until: u64, nodes: &[usize], why: &'static str) {
         self.troubles.0.push(Trouble {
@@ -43,7 +68,7 @@ impl Cluster {
             until: u64::MAX,
             nodes: Vec::new(),
             slot: Some(slot),
-            why: "a migration",
+            why: Trouble::MIGRATION,
         });
     }
 

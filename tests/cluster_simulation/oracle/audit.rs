@@ -1,6 +1,6 @@
 //! At the end the journal of the nodes is compared with what clients sent and heard.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::cluster::{Cluster, Execution};
 use super::super::tag::{self, Tag};
@@ -60,14 +60,19 @@ impl World {
             .map(|(tag, reply)| (*tag, reply))
             .collect();
         let first = client.id * tag::REQUESTS;
-        // The last execution for each slot so far.
-        let mut last: BTreeMap<usize, u64> = BTreeMap::new();
+        // The last execution for each key so far.
+        let mut last: BTreeMap<&[u8], (Tag, u64)> = BTreeMap::new();
         for (tag, executions) in cluster.log.range(first..first + tag::REQUESTS) {
             let mut slots: Vec<usize> = executions.iter().filter_map(|it| it.slot).collect();
             slots.sort_unstable();
             slots.dedup();
             for slot in slots {
-                let before = last.get(&slot).copied().unwrap_or_default();
+                let its = executions.iter().filter(|it| it.slot == Some(slot));
+                let keys: BTreeSet<&[u8]> = its
+                    .flat_map(|it| it.keys.iter().map(Vec::as_slice))
+                    .collect();
+                let earlier = keys.iter().filter_map(|key| last.get(key));
+                let (earlier, before) = earlier.copied().max_by_key(|it| it.1).unwrap_or_default();
                 let counts = |it: &&Execution| {
                     let heard = heard.get(tag).is_none_or(|reply| **reply == it.reply);
                     it.slot == Some(slot) && it.at > before && (heard || it.write)
@@ -75,11 +80,13 @@ impl World {
                 let next = executions.iter().filter(counts).map(|it| it.at).min();
                 let write = executions.iter().any(|it| it.write);
                 match next {
-                    Some(at) => drop(last.insert(slot, at)),
+                    Some(at) => last.extend(keys.into_iter().map(|key| (key, (*tag, at)))),
+                    None if may_overtake(cluster, (earlier, *tag)) => {}
                     None if write || heard.contains_key(tag) => {
                         return Err(format!(
-                            "{tag} was executed before an earlier request of its client for slot \
-                             {slot}: {executions:?}"
+                            "{tag} was executed before {earlier} of the same client: \
+                             {executions:?}, {:?}",
+                            cluster.refusals.get(&earlier)
                         ));
                     }
                     None => {}
@@ -88,6 +95,21 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// Whether a request may be executed before an earlier one for the same keys: it was behind the
+/// earlier one on a connection whose node refused that one, and then recovered, or heard another
+/// owner of the slot.
+fn may_overtake(cluster: &Cluster, (earlier, tag): (Tag, Tag)) -> bool {
+    let refusals = |tag| cluster.refusals.get(&tag).into_iter().flatten();
+    let of_later = refusals(tag).map(|it| (it.session, it.at));
+    let executions = cluster.executions(tag).iter().map(|it| (it.session, it.at));
+    let later: Vec<(u64, u64)> = of_later.chain(executions).collect();
+    let mut earlier = refusals(earlier).filter(|it| !it.text.starts_with("TRYAGAIN"));
+    earlier.any(|it| {
+        let behind = |(session, at): &(u64, u64)| *session == it.session && *at > it.at;
+        later.iter().any(behind)
+    })
 }
 
 /// A write is executed once, at most.

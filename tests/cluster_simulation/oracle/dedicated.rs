@@ -74,10 +74,7 @@ impl World {
         };
         let publisher = tag::client(tag) as usize - 1;
         if self.clients[publisher].cluster != client.cluster {
-            return Err(format!(
-                "client {} got the message {tag} of another tenant",
-                client.id
-            ));
+            return Err(format!("client {} got {tag} of another tenant", client.id));
         }
         let earlier = client.messages.iter().filter_map(|it| tag::find(it));
         let last = earlier
@@ -92,20 +89,19 @@ impl World {
     }
 
     /// The proxy has closed a client: it must have a reason.
-    pub(crate) fn check_closed(&mut self, index: usize) -> Result<(), String> {
+    pub(crate) fn check_closed(&self, index: usize) -> Result<(), String> {
         let client = &self.clients[index];
         let since = client.pending.front().map_or(self.now, |sent| sent.at);
         let since = since.min(self.now.saturating_sub(200));
-        let lost = self.losses[client.cluster].iter().any(|at| *at >= since);
-        // A node that was replaced loses the clients that have a connection of their own to it.
+        let lost = self.losses[client.cluster]
+            .iter()
+            .any(|(at, _)| *at >= since);
+        // A node that serves no slots any more loses the clients that have a dedicated connection
+        // to it.
         let cluster = &self.clusters[client.cluster];
-        let replaced = {
-            cluster
-                .troubles
-                .between(self.now.saturating_sub(REPLACED_MS), self.now)
-        }
-        .any(|it| it.slot.is_none());
-        let left = client.behaviour != Behaviour::Plain && replaced;
+        let from = self.now.saturating_sub(REPLACED_MS);
+        let changed = cluster.troubles.between(from, self.now).next().is_some();
+        let left = client.behaviour != Behaviour::Plain && changed;
         match lost || left {
             true => Ok(()),
             false => Err(format!("client {} was closed", client.id)),

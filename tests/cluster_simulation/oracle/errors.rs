@@ -2,11 +2,16 @@
 
 use super::super::client::{Op, Sent};
 use super::super::cluster::Execution;
+use super::super::plan::{Endpoints, Faults};
 use super::super::world::World;
 
-/// A request may wait this much longer than hold-ms for an error of a node or of the proxy, because
-/// of the network, ms.
-const SLACK_MS: u64 = 100;
+/// After something was wrong, requests may fail for this much longer than hold-ms: connections are
+/// opened again, ms.
+const SLACK_MS: u64 = 1_500;
+
+/// The error for a client whose dedicated connection is to another node.
+const OTHER_NODE: &str = "ERR elika: a client that watches, subscribes or tracks cannot use keys \
+    of another node here";
 
 /// The error for a script that a node redirects, or that looks so.
 const MOVED_SCRIPT: &str = "TRYAGAIN The slot has moved to another node";
@@ -24,6 +29,11 @@ impl World {
             "MOVED" | "ASK" => return Err("a redirection".into()),
             "CROSSSLOT" => return self.judge_cross_slot(index, sent),
             _ => {}
+        }
+        if matches!(sent.op, Op::Script(_)) && self.is_last_refusal(index, sent, text) {
+            // Only redirections of scripts are followed.
+            self.clients[index].never.push(sent.tag);
+            return Ok(());
         }
         if matches!(sent.op, Op::Script(_)) && text == MOVED_SCRIPT {
             return self.judge_moved_script(index, sent);
@@ -52,17 +62,23 @@ impl World {
                 | Op::Subscribe(_)
         );
         match word {
+            // The connection of the command before it is not free yet.
+            _ if matches!(sent.op, Op::Block(_)) && text == OTHER_NODE => Ok(()),
             "EXECABORT" if matches!(sent.op, Op::Exec { .. }) => Ok(()),
             // A transaction or a blocked client cannot follow its slot.
             "TRYAGAIN" | "CLUSTERDOWN" | "UNBLOCKED" | "LOADING" | "MASTERDOWN" if dedicated => {
                 Ok(())
             }
+            // These errors do not say that the server is a node of a cluster.
+            "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" if self.may_be_single(index, sent) => Ok(()),
             "TRYAGAIN" | "CLUSTERDOWN" | "LOADING" | "MASTERDOWN" => {
                 self.summary.count("errors after hold-ms", 1);
                 self.judge_held(index, sent)
             }
             _ if text.starts_with("ERR elika: backend unavailable: ") => {
-                match dedicated || matches!(sent.op, Op::Login) {
+                let early = !self.knows_cluster(index, sent);
+                let session = matches!(sent.op, Op::Login | Op::Select);
+                match dedicated || session || early {
                     true if self.judge_unknown(index, sent).is_ok() => Ok(()),
                     true => self.judge_unavailable(index, sent),
                     false => self.judge_held(index, sent),
@@ -72,9 +88,17 @@ impl World {
         }
     }
 
+    /// Whether a node refused the request with this text.
+    fn is_last_refusal(&self, index: usize, sent: &Sent, text: &str) -> bool {
+        let cluster = &self.clusters[self.clients[index].cluster];
+        let refusals = cluster.refusals.get(&sent.tag);
+        let last = refusals.and_then(|all| all.last());
+        last.is_some_and(|last| last.text == text && !text.starts_with("ASK "))
+    }
+
     /// A script whose error names a node that the proxy does not know: its text may be the script's
     /// own.
-    fn judge_moved_script(&mut self, index: usize, sent: &Sent) -> Result<(), String> {
+    fn judge_moved_script(&self, index: usize, sent: &Sent) -> Result<(), String> {
         let cluster = &self.clusters[self.clients[index].cluster];
         let moved = |it: &Execution| it.reply.starts_with(b"-MOVED ");
         let slot = sent.op.slots().first().copied();
@@ -94,13 +118,17 @@ impl World {
         }
     }
 
-    /// A write whose connection ended.
+    /// A request whose connection ended when it may have been executed. A read is sent again, once,
+    /// and if its client has not sent a write behind it.
     fn judge_unknown(&self, index: usize, sent: &Sent) -> Result<(), String> {
-        let lost = { self.losses[self.clients[index].cluster].iter() }
-            .filter(|at| **at >= sent.at)
-            .count();
+        let client = &self.clients[index];
+        let losses = self.losses[client.cluster].iter();
+        let lost = losses.filter(|(at, _)| *at >= sent.at).count();
+        let bound = client.pending.iter().any(|it| !it.op.only_reads());
+        let slow = client.asleep_until >= sent.at || client.writes_first || client.room < 500;
         match lost {
             0 => Err("no connection was lost".into()),
+            1 if sent.op.only_reads() && !bound && !slow => Err("a read".into()),
             _ => Ok(()),
         }
     }
@@ -114,18 +142,47 @@ impl World {
         }
         let cluster = &self.clusters[self.clients[index].cluster];
         let from = self.now.saturating_sub(hold + SLACK_MS).max(sent.at);
-        match cluster.troubles.between(from, self.now).next() {
-            Some(_) => Ok(()),
-            None => Err("nothing was wrong".into()),
+        let slots = sent.op.slots();
+        // A request with one key follows its slot, unless the redirections have host names.
+        let named = cluster.plan.endpoints == Endpoints::HostName;
+        let slow = self.plan.faults.lag || self.plan.faults.pause;
+        let one = matches!(sent.op, Op::One { write: false, .. }) && !named && !slow;
+        // The time at a node that takes long counts for a request that is held, or waits behind one
+        // that was.
+        let Faults { migrate, lag, .. } = self.plan.faults;
+        let held = migrate || lag || !self.knows_cluster(index, sent);
+        let mut troubles = cluster.troubles.between(from, self.now);
+        let reason = troubles.any(|it| {
+            // The slot may have had another shard.
+            let concerns = slots.is_empty()
+                || self.plan.faults.migrate
+                || slots.iter().any(|slot| cluster.concerns(it, *slot));
+            let failure = it.is_failure() || held;
+            failure && concerns && !(one && it.is_migration())
+        });
+        let losses = self.losses[self.clients[index].cluster].iter();
+        let lost = losses.filter(|(at, _)| *at >= from).count();
+        match reason || self.plan.faults.cut && lost > 1 {
+            true => Ok(()),
+            false => Err("nothing was wrong".into()),
         }
     }
 
     fn judge_unavailable(&self, index: usize, sent: &Sent) -> Result<(), String> {
         let cluster = &self.clusters[self.clients[index].cluster];
         let from = sent.at.saturating_sub(2_000);
-        match cluster.troubles.between(from, self.now).next() {
-            Some(_) => Ok(()),
-            None => Err("nothing was wrong".into()),
+        // After a failure, no connection is opened for a while.
+        let losses = &self.losses[self.clients[index].cluster];
+        if losses.iter().any(|(at, _)| *at >= from) {
+            return Ok(());
+        }
+        match cluster
+            .troubles
+            .between(from, self.now)
+            .any(|it| it.is_failure())
+        {
+            true => Ok(()),
+            false => Err("nothing was wrong".into()),
         }
     }
 }

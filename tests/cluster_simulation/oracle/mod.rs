@@ -87,27 +87,36 @@ impl World {
 }
 
 impl World {
-    /// Whether the proxy knew that the client's server is a node of a cluster when it got this
-    /// request.
+    /// Whether the proxy knew the slots of the client's cluster when it got this request.
     fn knows_cluster(&self, index: usize, sent: &Sent) -> bool {
         let client = &self.clients[index];
-        let hello = self.clusters[client.cluster].plan.hello;
         let known = self.known[client.worker][client.cluster];
-        hello || known.is_some_and(|known| sent.at > known + KNOWN_MS)
+        known.is_some_and(|known| sent.at > known + KNOWN_MS)
     }
 }
 
 impl World {
-    /// Whether a request may get a wrong reply before the proxy knows that the server is a node of
-    /// a cluster: it takes the node for a server of its own.
+    /// Whether the proxy may take the node for a server of its own: one without HELLO, until its
+    /// first MOVED.
+    pub(super) fn may_be_single(&self, index: usize, sent: &Sent) -> bool {
+        let hello = self.clusters[self.clients[index].cluster].plan.hello;
+        !hello && !self.knows_cluster(index, sent)
+    }
+
+    /// Whether a request may get a wrong reply before the proxy knows the slots: a transaction and
+    /// a blocked client go to any node.
     fn may_be_wrong(&self, index: usize, sent: &Sent) -> bool {
-        let behaviour = self.clients[index].behaviour;
-        let dedicated = matches!(behaviour, Behaviour::Transactions | Behaviour::Blocking);
-        dedicated || sent.op.is_for_several()
+        let client = &self.clients[index];
+        let dedicated = matches!(
+            client.behaviour,
+            Behaviour::Transactions | Behaviour::Blocking
+        );
+        let several = sent.op.is_for_several() || matches!(sent.op, Op::Script(_));
+        dedicated || several && self.may_be_single(index, sent)
     }
 }
 
-/// After the first MOVED of a cluster, requests that were sent before may still be on their way,
+/// After a node has said who serves the slots, the reply and earlier requests may be on their way,
 /// ms.
 const KNOWN_MS: u64 = 100;
 
