@@ -74,17 +74,13 @@ impl Link {
     #[cold]
     fn redirects(&self, request: &Request, rest: &[u8]) -> bool {
         request.kind.is_counted()
-            && request.kind != Kind::ScanStep
+            && request.kind != Kind::Batch
             && self.redirection(request.verb, rest) != Start::Other
     }
 
     /// Reads the start of a reply. Only a Redis Cluster redirects; a single server's LOADING and
     /// MASTERDOWN go to the client. So does what may be the error of a script, which was executed.
     pub(crate) fn redirection(&self, verb: Verb, rest: &[u8]) -> Start {
-        if verb == Verb::Exec {
-            // All replies to the transaction are read together.
-            return Start::Other;
-        }
         let script = verb == Verb::Script;
         match Redirection::read(rest, self.address) {
             Start::Redirection(..) if script && !self.clustered => Start::Other,

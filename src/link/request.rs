@@ -46,9 +46,9 @@ pub(crate) enum Kind {
     Swallow,
     /// The reply to a part of a client's request, which is merged with others.
     Part,
-    /// The replies to a step of a client's SCAN of a Redis Cluster. They say something about this
-    /// node only: the requests are sent to no other one.
-    ScanStep,
+    /// The replies to requests that are next to each other on the link of a node: a step of a SCAN,
+    /// or a transaction. All of them are read together, and none redirects its request.
+    Batch,
     /// The reply to a health check; there is no client.
     Check,
     /// The reply to the proxy's HELLO or ROLE, which shows the server's role; there is no client.
@@ -88,7 +88,7 @@ impl Kind {
         matches!(
             self,
             Self::Part
-                | Self::ScanStep
+                | Self::Batch
                 | Self::Check
                 | Self::Role
                 | Self::Permission(_)
@@ -99,7 +99,7 @@ impl Kind {
 
     /// Is it part of a client's request, and in no client's queue?
     pub(crate) fn is_part(self) -> bool {
-        matches!(self, Self::Part | Self::ScanStep)
+        matches!(self, Self::Part | Self::Batch)
     }
 }
 

@@ -95,9 +95,9 @@ impl Requests {
         self.insert(ClientKey::NONE, Kind::Part, 1, 0)
     }
 
-    /// Adds a record for a step of a SCAN with this many requests, to no queue.
-    pub(crate) fn push_scan_step(&mut self, count: u32) -> u32 {
-        self.insert(ClientKey::NONE, Kind::ScanStep, count, 0)
+    /// Adds a record for this many requests that are sent together, to no queue.
+    pub(crate) fn push_batch(&mut self, count: u32) -> u32 {
+        self.insert(ClientKey::NONE, Kind::Batch, count, 0)
     }
 
     /// The number of requests that wait.

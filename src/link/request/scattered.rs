@@ -10,7 +10,6 @@ use super::{Reason, Requests};
 use crate::command::scan::Scan;
 use crate::command::scatter::Merge;
 use crate::command::slot::Slot;
-use crate::link::verb::Verb;
 use crate::store::key::{ClientKey, InstanceKey};
 
 /// The place of a part: its request, and its index there.
@@ -168,17 +167,23 @@ impl Requests {
         }
     }
 
+    /// Is the part with this record a transaction?
+    pub(crate) fn is_transaction(&self, record: u32) -> bool {
+        let part = self.scattered.parts.get(&record);
+        let request = part.and_then(|part| self.scattered.requests.get(part.request));
+        request.is_some_and(|request| matches!(request.gather, Gather::Transaction(_)))
+    }
+
     /// Adds a record for a transaction that is about to be sent, to no queue. Returns it.
     pub(crate) fn push_piece(&mut self, part: Part) -> Option<u32> {
         let (piece, _) = self.piece(part)?;
         let (replies, held) = (piece.replies, piece.held);
-        let record = self.push_part();
-        if let Some(it) = self.get_mut(record) {
-            (it.count, it.verb) = (replies, Verb::Exec);
-            if let Some(since) = held {
-                it.retried = it.retried.and(Reason::Held);
-                it.queued = since;
-            }
+        let record = self.push_batch(replies);
+        if let Some(it) = self.get_mut(record)
+            && let Some(since) = held
+        {
+            it.retried = it.retried.and(Reason::Held);
+            it.queued = since;
         }
         self.scattered.parts.insert(record, part);
         Some(record)

@@ -145,9 +145,7 @@ impl Machine {
             index = next;
             let (from, count) = (record.start, record.count);
             let bytes = lost.bytes_of(&self.requests, record);
-            let plain = record.verb == Verb::Plain;
-            let bytes =
-                bytes.filter(|_| plain && (from < lost.sent || lost.clustered) && count > 1);
+            let bytes = bytes.filter(|_| (from < lost.sent || lost.clustered) && count > 1);
             let (Some(bytes), Some(client)) = (bytes, self.clients.get_mut(key)) else {
                 continue;
             };

@@ -100,7 +100,7 @@ impl Machine {
         let Some((request, bytes)) = self.requests.get(index).zip(bytes) else {
             return self.answer_lost(index, error, End::Error);
         };
-        if request.kind == Kind::ScanStep {
+        if request.kind == Kind::Batch && !self.requests.is_transaction(index) {
             return self.answer_lost(index, error, End::Error);
         }
         let client = self

@@ -71,7 +71,7 @@ impl Machine {
             return;
         };
         let asking = matches!(to, Redirection::Ask(..));
-        let of = (record, key, Verb::Exec);
+        let of = (record, key, Verb::Plain);
         if !node.is_some_and(|to| self.resend(of, to, &bytes, asking)) {
             self.hold(Held::new(record, key, &bytes, error));
         }

@@ -68,7 +68,7 @@ impl Machine {
         let link = self.links.get_mut(key)?;
         let begun = link.scanner.at_start() && !link.collected.is_empty();
         let head = self.requests.get(link.fifo.head)?;
-        let redirects = head.kind.is_counted() && head.kind != Kind::ScanStep;
+        let redirects = head.kind.is_counted() && head.kind != Kind::Batch;
         (begun && redirects).then(|| mem::take(&mut link.collected))
     }
 

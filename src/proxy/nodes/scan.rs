@@ -127,7 +127,7 @@ impl Machine {
     ) {
         let (client, record) = of;
         let slot = running.scan.slot();
-        let step = self.requests.push_scan_step(count);
+        let step = self.requests.push_batch(count);
         if !self.resend((step, client, Verb::Plain), node, requests, false) {
             self.requests.forget(step);
             return self.scan_later(of, &running.frame);
