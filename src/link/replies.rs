@@ -90,10 +90,11 @@ impl Link {
         }
     }
 
-    /// Can these bytes be the first MOVED of a node that has not said that it is one?
+    /// Can these bytes be the first MOVED or ASK of a node that has not said that it is one?
     fn may_be_moved(&self, rest: &[u8]) -> bool {
-        const MOVED: &[u8] = b"-MOVED ";
-        rest.starts_with(MOVED) || self.without_hello && MOVED.starts_with(rest)
+        let words: [&[u8]; 2] = [b"-MOVED ", b"-ASK "];
+        let mut words = words.iter();
+        words.any(|word| rest.starts_with(word) || self.without_hello && word.starts_with(rest))
     }
 
     /// Inspects the start of an error. Returns its kind if it says something about the server's

@@ -98,7 +98,7 @@ impl Plan {
             requests: rng.between(10, 80),
             delay_ms: *rng.pick(&[0, 1, 4, 10]),
             faulty_ms: rng.between(1_000, 4_000),
-            transactions: !(faults.die || faults.pause || faults.cut),
+            transactions: true,
             faults,
             settings,
         }

@@ -101,7 +101,13 @@ impl Machine {
         let reply = match end {
             PartEnd::Lost(error) => error,
             PartEnd::Reply(replies) => match Outcome::read(replies) {
-                Some(Outcome::SentAway(to, line)) => return self.send_piece(part, to, line),
+                Some(Outcome::SentAway(to, line)) => {
+                    let error = match to {
+                        Redirection::Later => line,
+                        Redirection::Moved(..) | Redirection::Ask(..) => MOVED_AWAY,
+                    };
+                    return self.send_piece(part, to, error);
+                }
                 Some(Outcome::Replied(reply)) => reply,
                 None => {
                     UNEXPECTED.write(&mut unexpected);

@@ -195,17 +195,20 @@ impl Machine {
         }
     }
 
-    /// Answers a request that several nodes have executed.
+    /// Answers all requests of a record that is in no link's queue with this reply.
     pub(super) fn answer_held(&mut self, (key, record): (ClientKey, u32), reply: &[u8]) {
         let Some(client) = self.clients.get_mut(key) else {
             return self.requests.forget(record);
         };
-        client.in_flight -= 1;
-        let kind = self.requests.get(record).map(|record| record.kind);
+        let record_of = self.requests.get(record);
+        let (kind, count) = record_of.map_or((Kind::Swallow, 0), |it| (it.kind, it.count));
+        client.in_flight -= count;
         let mut replies = ChunkList::default();
-        if kind == Some(Kind::Deliver) {
-            self.clients.chunks_mut().append(&mut replies, reply);
-            self.stats.counters.replies += 1;
+        if kind == Kind::Deliver {
+            for _ in 0..count {
+                self.clients.chunks_mut().append(&mut replies, reply);
+            }
+            self.stats.counters.replies += u64::from(count);
         }
         self.clients
             .answer(&mut self.requests, (key, record), replies);
