@@ -265,7 +265,15 @@ impl Machine {
             // The link stays the same.
             client.set_link(on);
         }
-        if self.links.get(on).is_some_and(|it| it.pool != to) {
+        let Some(link) = self.links.get(on) else {
+            return;
+        };
+        let to = match link.clustered {
+            // The link is to a node.
+            true => self.upstreams.pool_on(link.instance, to),
+            false => to,
+        };
+        if link.pool != to {
             self.change_pool(on, to);
         }
     }

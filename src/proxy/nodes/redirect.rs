@@ -181,6 +181,9 @@ impl Machine {
                 learned: self.upstreams.slots_learned(it.from),
             });
         }
+        if needs_dedicated(it.verb) {
+            self.leave_dedicated(it.client);
+        }
         self.hold(held);
     }
 
