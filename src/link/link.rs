@@ -103,6 +103,8 @@ pub(crate) struct Link {
     pub id: Option<u64>,
     /// Its server is a node of a Redis Cluster: errors may redirect requests.
     pub clustered: bool,
+    /// Redirections are for the clients: a label says that the instance is no Redis Cluster.
+    pub is_single: bool,
     /// The link took over requests of a lost link, and has not sent a byte of them.
     pub is_successor: bool,
     /// When the handshake was complete.
@@ -148,6 +150,7 @@ impl Link {
             frame: Frame::default(),
             id: None,
             clustered: false,
+            is_single: false,
             is_successor: false,
             ready_at: now,
             address: None,

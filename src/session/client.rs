@@ -145,6 +145,8 @@ pub(crate) enum Flag {
     Eof = 8,
     /// The client hung up or is half-closed; some of its bytes may still be unread.
     Gone = 16,
+    /// The client has sent a command of a Redis Cluster.
+    KnowsCluster = 32,
     /// The client has left links that may carry its last write: see [`Details::former`].
     Moved = 64,
     /// The client uses its present link only because its previous one was blocked.

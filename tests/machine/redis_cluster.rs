@@ -9,7 +9,7 @@ const HELLO: &str = "*6\r\n$6\r\nserver\r\n$5\r\nredis\r\n$2\r\nid\r\n:77\r\n\
 const INFO: &str = "$18\r\ncluster_state:ok\r\n\r\n";
 
 /// A client, and a connection to the first node for requests without keys.
-fn on_a_cluster(worker: &mut Worker) -> (ClientKey, LinkKey) {
+pub(super) fn on_a_cluster(worker: &mut Worker) -> (ClientKey, LinkKey) {
     let client = worker.client_sends("AUTH ann pw");
     let any = worker.new_link();
     open_node(worker, any);
@@ -32,7 +32,7 @@ fn open_node(worker: &mut Worker, link: LinkKey) {
 }
 
 /// The client's connections to both nodes.
-fn connections(worker: &mut Worker, client: ClientKey) -> [LinkKey; 2] {
+pub(super) fn connections(worker: &mut Worker, client: ClientKey) -> [LinkKey; 2] {
     worker.send_bytes(client, [command("GET bar"), command("GET foo")].concat());
     let mut links = worker.new_links();
     assert_eq!(links.len(), 2);

@@ -20,7 +20,9 @@
 //! | `scatter` | requests that several nodes execute in parts |
 //! | `transaction` | MULTI, until its node is known |
 //! | `slots` | the question about the slots, and the answer |
+//! | `front` | what clients see: one server, or a Redis Cluster of one node |
 
+mod front;
 mod held;
 pub(in crate::proxy) mod redirect;
 mod route;

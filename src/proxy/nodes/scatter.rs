@@ -1,12 +1,14 @@
 //! Requests that several nodes execute in parts: which commands these are, and the way of a part.
 
-use crate::command::scatter::{self, CrossSlot, Merge, Rule};
+use crate::command::keys;
+use crate::command::scatter::{self, Merge, Rule};
 use crate::command::slot::Slot;
 use crate::command::{Dedicated, ErrorReply, Plan};
 use crate::link::request::{Held, Kind, Part, PartEnd, Scattered};
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
 use crate::resp::Args;
+use crate::session::client::Hold;
 use crate::store::chunk::ChunkList;
 use crate::store::key::{ClientKey, InstanceKey};
 
@@ -57,7 +59,7 @@ impl Machine {
             self.reply_error(key, &error);
             return Some(Handled::Yes);
         }
-        match scatter::rule(frame, CrossSlot::default()) {
+        match self.scatter_rule(key, frame) {
             Rule::Slot(_) | Rule::AnyPrimary | Rule::Unknown => None,
             Rule::Refused(error) => {
                 self.reply_error(key, &error);
@@ -96,7 +98,7 @@ impl Machine {
     /// Sends a request for every node that waited until all are known. Returns `false` if they are
     /// not.
     pub(super) fn send_held_to_all(&mut self, held: &Held) -> bool {
-        let rule = scatter::rule(&held.bytes, CrossSlot::default());
+        let rule = self.scatter_rule(held.client, &held.bytes);
         let (Rule::EveryPrimary(rule), Some(nodes)) = (rule, self.shards_of(held.client)) else {
             return false;
         };
@@ -109,13 +111,22 @@ impl Machine {
         true
     }
 
-    fn send_parts(&mut self, key: ClientKey, merge: Merge, parts: &[(Slot, &[u8])]) -> Handled {
+    pub(super) fn send_parts(
+        &mut self,
+        key: ClientKey,
+        merge: Merge,
+        parts: &[(Slot, &[u8])],
+    ) -> Handled {
         if let Err(refusal) = self.renew_lanes(key) {
             return self.refuse(key, refusal);
         }
         let Some(client) = self.clients.get_mut(key) else {
             return Handled::Yes;
         };
+        if parts.iter().any(|(_, frame)| keys::has_several(frame)) {
+            // See `route_to_node`.
+            client.hold.set(Hold::BARRIER);
+        }
         let kind = kind_of(client);
         client.in_flight += 1;
         let record = self.requests.push_held(&mut client.fifo, key, kind);
