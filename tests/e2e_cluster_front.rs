@@ -138,7 +138,8 @@ fn database_other_than_0_gets_the_error_of_the_server() {
 
 #[test]
 fn databases_of_a_cluster_do_not_mix() {
-    if Redis::open().lacks(Feature::AtomicMigration) {
+    // Servers with databases in a cluster migrate slots atomically.
+    if RedisCluster::start(1, 0).lacks(Feature::AtomicMigration) {
         return;
     }
     let cluster = RedisCluster::start_with(2, 0, "cluster-databases 16\n");

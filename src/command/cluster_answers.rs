@@ -271,7 +271,7 @@ mod tests {
         assert_eq!(said(&reports), ":0\r\n");
         assert_eq!(said("asking"), "+OK\r\n");
         assert!(said("CLUSTER INFO").contains("cluster_slots_ok:16384"));
-        assert!(said("CLUSTER HELP").starts_with("*25\r\n+CLUSTER"));
+        assert!(said("CLUSTER HELP").starts_with("*27\r\n+CLUSTER"));
     }
 
     #[test]

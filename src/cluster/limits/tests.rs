@@ -259,7 +259,7 @@ fn error_in_the_file_names_its_line() {
             "\"client\": 1",
             "line 2: tenants.a.client: unknown field; allowed: clients, pinned, \
           requests_per_second, bytes_per_second, request_bytes, tenant_buffer_bytes, \
-         deny"
+         deny, cross_slot"
                 .to_owned(),
         ),
         ("\"clients\": -1", whole("clients", 0, small)),

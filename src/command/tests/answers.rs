@@ -194,7 +194,7 @@ fn node_of_a_cluster_accepts_the_commands_of_one() {
         assert_eq!(said(words), "+OK\r\n", "{words}");
     }
     assert_eq!(said("CLUSTER KEYSLOT foo"), ":12182\r\n");
-    assert_eq!(said("CLUSTER HELP").lines().next(), Some("*25"));
+    assert_eq!(said("CLUSTER HELP").lines().next(), Some("*27"));
     let unknown = "-ERR unknown subcommand 'NOSUCH'. Try CLUSTER HELP.\r\n";
     assert_eq!(said("CLUSTER NOSUCH"), unknown);
     let mut out = Vec::new();
