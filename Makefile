@@ -40,6 +40,8 @@ compat: build ## run the suites of servers, client libraries and job queues, dir
 	tests/compat/redis-py/run
 	tests/compat/node/run
 	tests/compat/queues/run
+	tests/compat/queues/run --cluster
+	tests/compat/cluster/run
 
 .PHONY: compat-subset
 compat-subset: build ## run the part of the servers' own test suites that is about connections

@@ -20,7 +20,8 @@ pub struct ClusterInstance {
     /// The name of the instance, unique within the cluster.
     pub id: String,
     /// Labels that the control plane sets. The proxy reads [`ALIAS_LABEL`] and the labels of
-    /// [`TenantLimits::from_labels`](super::TenantLimits::from_labels), and ignores all others.
+    /// [`TenantLimits::from_labels`](super::TenantLimits::from_labels) and of
+    /// [`RedisCluster::from_labels`](super::RedisCluster::from_labels), and ignores all others.
     pub labels: BTreeMap<String, String>,
     /// The addresses at which the instance listens. The proxy uses the first endpoint; when its
     /// name has several addresses, the proxy tries them in turn.

@@ -13,6 +13,7 @@ use super::instance::{ClusterInstance, Endpoint, Status};
 use super::key::TenantKey;
 use super::limits::TenantLimits;
 use super::quota::Quota;
+use super::redis_cluster::RedisCluster;
 use super::shards::Shards;
 
 /// All tenants with their instances and limits at one moment.
@@ -53,6 +54,8 @@ pub struct Instance {
     pub status: Status,
     /// The health of the instance, from the checks of all workers.
     pub health: Health,
+    /// What its labels say about Redis Cluster.
+    pub redis_cluster: RedisCluster,
 }
 
 /// The name of an instance within its cluster. A clone shares the text.
@@ -185,6 +188,7 @@ impl Instance {
             addresses,
             status: instance.status,
             health,
+            redis_cluster: RedisCluster::from_labels(&instance.labels).0,
         }
     }
 }

@@ -1,12 +1,16 @@
 //! The replies that the proxy writes by itself, from the arguments and a view of the session.
 //!
-//! They are the replies of a standalone Redis to a client without watched keys, tracking and
+//! They are the replies of a standalone Redis (or of a node of a Redis Cluster, if the client sees
+//! one) to a client without watched keys, tracking and
 //! subscriptions. A client with one of these has a dedicated connection, and the backend replies.
+
+use std::net::SocketAddr;
 
 use crate::resp::{Args, Protocol, write};
 
 use super::Topic;
 use super::client::Dialect;
+use super::cluster_answers;
 use super::error_reply::{ErrorReply, shown};
 
 /// A command that [`answer()`] replies to.
@@ -64,6 +68,9 @@ pub struct View<'a> {
     pub name: &'a [u8],
     /// The dialect of the client's backend.
     pub dialect: Dialect,
+    /// The address of the only node of the Redis Cluster that the client sees. `None`: it sees a
+    /// server without cluster support.
+    pub node: Option<SocketAddr>,
 }
 
 const OK: &str = "OK";
@@ -121,7 +128,27 @@ const CLUSTER_HELP: &[&str] = &[
 /// Appends the reply to `out`. `args` begins with the name of the command.
 ///
 /// UNSUBSCRIBE, PUNSUBSCRIBE and SUNSUBSCRIBE have one reply per channel; all others have one.
-pub fn answer(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec<u8>) {
+pub fn answer(answer: Answer, args: Args<'_>, view: &View<'_>, out: &mut Vec<u8>) {
+    match (answer, view.node) {
+        (Answer::ClusterDisabled | Answer::ClusterHelp, Some(node)) => {
+            if !cluster_answers::answer(node, args.clone(), view.protocol, out) {
+                let sub = { args }.nth(1).unwrap_or_default();
+                write::error(out, &unknown(sub, "cluster", view.dialect));
+            }
+        }
+        (Answer::ReadOnly(_), Some(_)) => write::simple(out, OK),
+        _ => answer_as_server(answer, args, view, out),
+    }
+}
+
+/// Appends the reply to a sub-command of CLUSTER that is administrative, if the node that the
+/// client sees needs no server for it. Returns whether it does not.
+pub fn answer_as_node(args: Args<'_>, view: &View<'_>, out: &mut Vec<u8>) -> bool {
+    let node = view.node;
+    node.is_some_and(|node| cluster_answers::answer(node, args, view.protocol, out))
+}
+
+fn answer_as_server(answer: Answer, mut args: Args<'_>, view: &View<'_>, out: &mut Vec<u8>) {
     match answer {
         Answer::ClientId => write::integer(out, view.id.cast_signed()),
         Answer::ClientGetName if view.name.is_empty() => write::null(out, view.protocol),

@@ -94,6 +94,21 @@ pub fn adopt(reply: &[u8], from: &[u8], keys: &[&[u8]]) -> Option<Vec<u8>> {
     (adopted != reply).then_some(adopted)
 }
 
+/// Writes into a complete reply to HELLO whether the server is a node of a Redis Cluster. The mode
+/// of a Sentinel stays.
+pub fn set_clustered(reply: &mut Vec<u8>, clustered: bool) {
+    let modes: [&[u8]; 2] = [b"$10\r\nstandalone\r\n", b"$7\r\ncluster\r\n"];
+    let [old, new] = match clustered {
+        true => modes,
+        false => [modes[1], modes[0]],
+    };
+    if let Some(at) = find(reply, b"mode")
+        && reply.get(at.clone()) == Some(old)
+    {
+        reply.splice(at, new.iter().copied());
+    }
+}
+
 /// The frame of the value of `key`, in a map or in an array of keys and values.
 fn find(reply: &[u8], key: &[u8]) -> Option<Range<usize>> {
     let (count, mut at) = header(reply)?;

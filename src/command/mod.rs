@@ -36,6 +36,7 @@ pub mod auth;
 pub mod blocking;
 mod category;
 pub mod client;
+mod cluster_answers;
 mod deny;
 mod error_reply;
 pub mod hello;
@@ -55,7 +56,7 @@ mod tests;
 pub mod timeout;
 mod writes;
 
-pub use answer::{Answer, View, answer};
+pub use answer::{Answer, View, answer, answer_as_node};
 pub use category::{
     categories, is_command, is_container, is_paused_with_writes, may_write, only_reads,
 };

@@ -34,6 +34,7 @@ fn answered(words: &str, protocol: Protocol) -> String {
         id: 7,
         name: b"",
         dialect: Dialect::Redis70,
+        node: None,
     };
     let mut out = Vec::new();
     answer(which, Args::new(&frame), &view, &mut out);

@@ -20,7 +20,7 @@ use std::thread;
 pub use error::ConfigError;
 pub use parse::{Parsed, parse};
 pub use values::{
-    AdminCommands, Balancer, HostPort, LogLevel, OnLoss, RouterType, Secret, control_plane,
+    AdminCommands, Balancer, Front, HostPort, LogLevel, OnLoss, RouterType, Secret, control_plane,
 };
 
 /// The configuration of the proxy. Each field has the name of its option.
@@ -117,6 +117,8 @@ pub struct Router {
 pub struct Clusters {
     /// How long a request waits for a node that executes it, in milliseconds.
     pub hold_ms: u64,
+    /// What clients see, unless a label says.
+    pub front: Front,
 }
 
 /// The limits of tenants.
@@ -263,7 +265,10 @@ impl Default for Config {
                 offline_grace_seconds: 30,
             },
             admin_commands: AdminCommands::Allow,
-            cluster: Clusters { hold_ms: 5_000 },
+            cluster: Clusters {
+                hold_ms: 5_000,
+                front: Front::Single,
+            },
             tenants: Tenants { file: None },
             health: HealthChecks {
                 check_ms: 2_000,

@@ -73,6 +73,18 @@ choices! {
 }
 
 choices! {
+    /// What the clients of an instance see, unless its label `front` says.
+    Front {
+        /// A server without cluster support.
+        Single = "single",
+        /// A Redis Cluster of one node.
+        Cluster = "cluster",
+        /// A server without cluster support, until the client sends a command of a Redis Cluster.
+        Auto = "auto",
+    }
+}
+
+choices! {
     /// Whether administrative commands (CONFIG SET, ACL, DEBUG, SHUTDOWN…) are forwarded.
     AdminCommands {
         /// The proxy forwards them, and the backend's ACL decides.

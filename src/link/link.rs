@@ -105,6 +105,8 @@ pub(crate) struct Link {
     pub clustered: bool,
     /// Its server has no HELLO: its first MOVED says that it is such a node.
     pub without_hello: bool,
+    /// Redirections are for the clients: a label says that the instance is no Redis Cluster.
+    pub is_single: bool,
     /// The link took over requests of a lost link, and has not sent a byte of them.
     pub is_successor: bool,
     /// When the handshake was complete.
@@ -151,6 +153,7 @@ impl Link {
             id: None,
             clustered: false,
             without_hello: false,
+            is_single: false,
             is_successor: false,
             ready_at: now,
             address: None,

@@ -73,11 +73,12 @@ impl Links {
         self.opening += 1;
     }
 
-    /// The server of these links is a node of a Redis Cluster.
-    pub(crate) fn note_clustered(&mut self, of: InstanceKey) {
+    /// Is the server of these links a node of a Redis Cluster, and does a label say that it is
+    /// none?
+    pub(crate) fn set_clustered(&mut self, of: InstanceKey, clustered: bool, is_single: bool) {
         for key in self.table.keys() {
             if let Some(link) = self.table.get_mut(key).filter(|it| it.instance == of) {
-                link.clustered = true;
+                (link.clustered, link.is_single) = (clustered, is_single);
             }
         }
     }

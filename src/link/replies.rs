@@ -82,6 +82,9 @@ impl Link {
     /// MASTERDOWN go to the client. So does what may be the error of a script, which was executed.
     pub(crate) fn redirection(&self, verb: Verb, rest: &[u8]) -> Start {
         let script = verb == Verb::Script;
+        if self.is_single {
+            return Start::Other;
+        }
         match Redirection::read(rest, self.address) {
             Start::Redirection(..) if script && !self.clustered => Start::Other,
             Start::Redirection(Redirection::Later, _) if script || !self.clustered => Start::Other,

@@ -1,6 +1,6 @@
 //! The settings of a machine: its place in the process, and its limits.
 
-use crate::cluster::Balancer;
+use crate::cluster::{Balancer, Front};
 use crate::resp::RequestLimits;
 
 /// Fixed for the life of a machine. Sizes are bytes.
@@ -61,6 +61,8 @@ pub struct Settings {
     pub offline_grace_ms: u64,
     /// A request to a Redis Cluster waits this long for a node that executes it.
     pub cluster_hold_ms: u64,
+    /// What clients of an instance without the label `front` see.
+    pub front: Front,
     /// Time between two checks of an instance; 0: no checks.
     pub check_ms: u64,
     /// An instance whose check takes longer than this has failed it.
@@ -104,6 +106,7 @@ impl Default for Settings {
             balancer: Balancer::Random,
             offline_grace_ms: 30_000,
             cluster_hold_ms: 5_000,
+            front: Front::Single,
             check_ms: 0,
             check_timeout_ms: 1_000,
             paused_clients_max: 10_000,

@@ -23,7 +23,9 @@ use super::now;
 use super::process_state::ProcessState;
 use super::registry::{Listed, Listing};
 use super::resolver::{Lookup, Resolver};
-use super::tenant_warnings::{TenantWarnings, bad_aliases, refused_name, unknown_commands};
+use super::tenant_warnings::{
+    TenantWarnings, bad_aliases, bad_cluster_labels, refused_name, unknown_commands,
+};
 
 /// Shortest time between two snapshots, because each worker goes through a new one completely. The
 /// first change after a longer pause is published at once.
@@ -364,6 +366,7 @@ impl Publisher {
         let limits = |tenant: &TenantKey, aliases: &[&str], instances: &[&ClusterInstance]| {
             let (limits, wrong) = self.rules.limits_of(tenant, aliases, instances);
             let wrong = wrong.into_iter().chain(bad_aliases(instances));
+            let wrong = wrong.chain(bad_cluster_labels(instances));
             let wrong = wrong.chain(unknown_commands(&limits, &mut commands));
             warnings.entry(tenant.clone()).or_default().extend(wrong);
             limits

@@ -1,7 +1,7 @@
 //! Settings of workers and of the acceptor, made from the configuration.
 
 use crate::cluster;
-use crate::config::{AdminCommands, Balancer, Config, OnLoss};
+use crate::config::{AdminCommands, Balancer, Config, Front, OnLoss};
 use crate::proxy::Settings;
 use crate::reactor::Keepalive;
 use crate::resp::RequestLimits;
@@ -57,6 +57,11 @@ pub(super) fn settings(config: &Config, worker: u16) -> Settings {
         },
         offline_grace_ms: config.router.offline_grace_seconds * 1000,
         cluster_hold_ms: config.cluster.hold_ms,
+        front: match config.cluster.front {
+            Front::Single => cluster::Front::Single,
+            Front::Cluster => cluster::Front::Cluster,
+            Front::Auto => cluster::Front::Auto,
+        },
         check_ms: config.health.check_ms,
         check_timeout_ms: config.health.timeout_ms,
         paused_clients_max: limits.paused_clients,

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::cluster::{ALIAS_LABEL, ClusterInstance, ClusterKey, Refused, TenantKey, TenantLimits};
+use crate::cluster::{
+    ALIAS_LABEL, ClusterInstance, ClusterKey, RedisCluster, Refused, TenantKey, TenantLimits,
+};
 use crate::command::is_command;
 
 /// The warnings that apply to each tenant and have been logged.
@@ -48,6 +50,14 @@ pub(super) fn bad_aliases(instances: &[&ClusterInstance]) -> Vec<String> {
         })
     });
     labels.collect()
+}
+
+/// Labels about Redis Cluster with a wrong value.
+pub(super) fn bad_cluster_labels(instances: &[&ClusterInstance]) -> Vec<String> {
+    let wrong = instances
+        .iter()
+        .map(|it| RedisCluster::from_labels(&it.labels).1);
+    wrong.flatten().collect()
 }
 
 /// A name that the cluster could not get.

@@ -120,7 +120,7 @@ pub(crate) struct Client {
     pub reply_mode: ReplyMode,
     phase: Phase,
     pub hold: Hold,
-    flags: u8,
+    flags: u16,
     pub opened: Tenths,
     pub active: Tenths,
     /// The client's totals; their upper halves are in its [`Details`].
@@ -147,6 +147,8 @@ pub(crate) enum Flag {
     Gone = 16,
     /// The client's instance is a Redis Cluster: its writes may be on several links.
     ManyNodes = 32,
+    /// The client has sent a command of a Redis Cluster.
+    KnowsCluster = 256,
     /// The client has left links that may carry its last write: see [`Details::former`].
     Moved = 64,
     /// The client uses its present link only because its previous one was blocked.
@@ -155,15 +157,15 @@ pub(crate) enum Flag {
 
 impl Client {
     pub(crate) fn is(&self, flag: Flag) -> bool {
-        self.flags & flag as u8 != 0
+        self.flags & flag as u16 != 0
     }
 
     pub(crate) fn set(&mut self, flag: Flag) {
-        self.flags |= flag as u8;
+        self.flags |= flag as u16;
     }
 
     pub(crate) fn clear(&mut self, flag: Flag) {
-        self.flags &= !(flag as u8);
+        self.flags &= !(flag as u16);
     }
 
     /// Clears the flag, and returns whether it was set.

@@ -58,6 +58,13 @@ impl Client {
         Some(lane.1)
     }
 
+    /// Does the client remember links to nodes?
+    #[inline]
+    pub(crate) fn has_lanes(&self) -> bool {
+        let details = self.details.as_deref();
+        details.is_some_and(|details| !details.lanes.is_empty())
+    }
+
     /// The client uses this link for a node.
     pub(crate) fn set_lane(&mut self, node: InstanceKey, link: LinkKey) {
         let lanes = &mut self.details_mut().lanes;

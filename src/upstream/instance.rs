@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use crate::cluster::{self, Health, InstanceId, TenantKey};
+use crate::cluster::{self, Health, InstanceId, RedisCluster, TenantKey};
 use crate::command::ErrorReply;
 use crate::command::blocking::BlockingCommands;
 use crate::command::client::Dialect;
@@ -86,6 +86,8 @@ pub(crate) struct Instance {
     pub(super) clients: u32,
     /// Clients closed at a limit of bytes or time.
     pub(super) evictions: u64,
+    /// What its labels say about Redis Cluster.
+    pub(super) redis_cluster: RedisCluster,
     /// The instance is a Redis Cluster, and these are its nodes.
     pub(super) nodes: Option<Box<Nodes>>,
     /// The Redis Cluster of which it is a node, or `NONE`.
@@ -133,6 +135,7 @@ impl Instance {
             asked_at: None,
             clients: 0,
             evictions: 0,
+            redis_cluster: new.redis_cluster,
             nodes: None,
             node_of: InstanceKey::NONE,
             nodes_at: Vec::new(),
@@ -195,6 +198,7 @@ impl Instance {
     /// Follows a new snapshot. Returns whether the addresses have changed.
     pub(crate) fn apply(&mut self, new: &cluster::Instance, now: Millis) -> bool {
         self.health_of_all = new.health;
+        self.redis_cluster = new.redis_cluster;
         if std::mem::take(&mut self.gone) {
             // The instance was removed and is listed again: its health is unknown, because the
             // table of all workers' checks has forgotten it.
@@ -235,4 +239,6 @@ pub(crate) struct Changes {
     pub draining: HashSet<InstanceKey>,
     /// Instances whose addresses changed.
     pub moved: HashSet<InstanceKey>,
+    /// Instances whose label changed that says whether they are Redis Clusters.
+    pub modes: HashSet<InstanceKey>,
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use crate::cluster::{self, Quota, TenantKey, TenantLimits};
 use crate::command::DenyList;
+use crate::command::scatter::CrossSlot;
 use crate::resp::Args;
 
 use crate::stats::worker_stats::Limit;
@@ -76,6 +77,11 @@ impl Tenant {
     /// The full name of the command of this request, if the tenant may not use it.
     pub(crate) fn denied_name<'a>(&'a self, frame: &'a [u8]) -> Option<Cow<'a, str>> {
         self.denied.as_ref()?.denied_name(Args::new(frame))
+    }
+
+    /// Which requests with keys in several slots of a Redis Cluster are split.
+    pub(crate) fn cross_slot(&self) -> CrossSlot {
+        self.limits.cross_slot
     }
 
     fn gauge(&self, of: Use) -> &cluster::Gauge {

@@ -102,6 +102,8 @@ pub(crate) struct Upstreams {
     probing: bool,
     /// Counts the changes of the slots of Redis Clusters; 0: there is no such cluster.
     topologies: u32,
+    /// A label has said what the clients of an instance see.
+    any_front: bool,
     /// Some server has blocking commands that the table does not have.
     learned_any: bool,
     /// Random numbers for jitter and for the choice of an instance.
@@ -131,6 +133,7 @@ impl Upstreams {
             suspects: false,
             probing: true,
             topologies: 0,
+            any_front: false,
             learned_any: false,
             random: Random::new(rules.seed),
         };

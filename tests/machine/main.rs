@@ -15,6 +15,7 @@ mod buffer_shares;
 mod busy;
 mod client_list;
 mod client_list_totals;
+mod cluster_front;
 mod connection_limits;
 mod credentials;
 mod dedicated;

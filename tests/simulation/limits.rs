@@ -77,6 +77,7 @@ pub(super) fn draw(rng: &mut Rng, plan: &Plan) -> TenantLimits {
         request_bytes: some(&[1_024, 5_000, 50_000]),
         tenant_buffer_bytes: some(&[300_000, 700_000, 2 << 20]),
         deny,
+        ..TenantLimits::default()
     }
 }
 

@@ -1,4 +1,4 @@
-//! Limits in the labels of instances: `limit.*` and `deny`.
+//! Limits in the labels of instances: `limit.*`, `deny` and `cross-slot`.
 
 use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -6,9 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{NUMBERS, PartialLimits, TenantLimits, sorted};
 use crate::cluster::ClusterInstance;
 use crate::command::denied_word;
+use crate::command::scatter::CrossSlot;
 
 /// The label that lists denied commands and categories.
 const DENY: &str = "deny";
+
+/// The label that says which requests with keys in several slots are split.
+const CROSS_SLOT: &str = "cross-slot";
 
 /// The prefix of the labels of all other limits.
 const PREFIX: &str = "limit.";
@@ -16,8 +20,9 @@ const PREFIX: &str = "limit.";
 impl TenantLimits {
     /// Parses the labels of one instance: `limit.clients`, `limit.pinned`,
     /// `limit.requests-per-second`, `limit.bytes-per-second`, `limit.request-bytes` (at least
-    /// 1024), `limit.tenant-buffer-bytes` (at least 65536), and `deny`, a list of commands and
-    /// @categories that are separated by commas or spaces.
+    /// 1024), `limit.tenant-buffer-bytes` (at least 65536), `deny`, a list of commands and
+    /// @categories that are separated by commas or spaces, and `cross-slot` (`error`, `read` or
+    /// `all`).
     ///
     /// A label with a wrong name or value is ignored. The second part of the result has a line
     /// about each ignored label, for a log.
@@ -29,7 +34,8 @@ impl TenantLimits {
 }
 
 /// The limits from the labels of all instances of a tenant: the smallest of all numbers, and every
-/// command that one of them denies. An error that several instances share is returned once.
+/// command that one of them denies, and the `cross-slot` that splits least. An error that several
+/// instances share is returned once.
 pub(super) fn of_all(instances: &[impl Borrow<ClusterInstance>]) -> (PartialLimits, Vec<String>) {
     let mut all = PartialLimits::default();
     let mut errors = BTreeSet::new();
@@ -40,6 +46,8 @@ pub(super) fn of_all(instances: &[impl Borrow<ClusterInstance>]) -> (PartialLimi
         for (number, other) in all.numbers.iter_mut().zip(one.numbers) {
             *number = [*number, other].into_iter().flatten().min();
         }
+        let cross_slot = [all.cross_slot, one.cross_slot].into_iter().flatten();
+        all.cross_slot = cross_slot.min();
         if let Some(words) = one.deny.flatten() {
             let all = all.deny.get_or_insert_default().get_or_insert_default();
             all.extend(words);
@@ -80,6 +88,15 @@ fn of_one(labels: &BTreeMap<String, String>, report: &mut dyn FnMut(String)) -> 
         // A list without a valid word does not override the entry for all tenants.
         let words = sorted(words.collect());
         limits.deny = (!words.is_empty()).then_some(Some(words));
+    }
+    if let Some(name) = labels.get(CROSS_SLOT) {
+        match CrossSlot::from_name(name) {
+            Some(setting) => limits.cross_slot = Some(Some(setting)),
+            None => report(format!(
+                "label {CROSS_SLOT}={name:?} must be one of {}",
+                CrossSlot::NAMES
+            )),
+        }
     }
     limits
 }

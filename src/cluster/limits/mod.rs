@@ -8,6 +8,8 @@ mod rules;
 
 pub use rules::TenantRules;
 
+use crate::command::scatter::CrossSlot;
+
 /// The limits of one tenant. A limit counts all workers of the process together, unless its
 /// documentation says otherwise. `None` and an empty list mean no limit.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -28,6 +30,8 @@ pub struct TenantLimits {
     /// Denied commands (`flushall`, `config|set`) and categories (`@dangerous`), in lower case,
     /// sorted and without duplicates.
     pub deny: Vec<String>,
+    /// Which requests with keys in several slots of a Redis Cluster are split.
+    pub cross_slot: CrossSlot,
 }
 
 /// Every limit that is a number: its name in JSON, its label, and its range. The minima exclude
@@ -80,6 +84,7 @@ struct PartialLimits {
     /// In the order of [`NUMBERS`].
     numbers: [Setting<u64>; NUMBERS.len()],
     deny: Setting<Vec<String>>,
+    cross_slot: Setting<CrossSlot>,
 }
 
 impl PartialLimits {
@@ -92,6 +97,7 @@ impl PartialLimits {
         Self {
             numbers,
             deny: self.deny.or_else(|| other.deny.clone()),
+            cross_slot: self.cross_slot.or(other.cross_slot),
         }
     }
 
@@ -108,6 +114,7 @@ impl PartialLimits {
             request_bytes: request,
             tenant_buffer_bytes: buffer,
             deny: self.deny.flatten().unwrap_or_default(),
+            cross_slot: self.cross_slot.flatten().unwrap_or_default(),
         }
     }
 }

@@ -9,6 +9,7 @@ use super::{NUMBERS, PartialLimits, Setting, TenantLimits, labels, sorted};
 use crate::cluster::json::{JsonError, Node, read};
 use crate::cluster::{ClusterInstance, TenantKey};
 use crate::command::denied_word;
+use crate::command::scatter::CrossSlot;
 
 /// The name of the entry for all tenants.
 const ALL_TENANTS: &str = "*";
@@ -22,15 +23,15 @@ pub struct TenantRules {
 impl TenantRules {
     /// Parses
     /// `{"tenants":{NAME:{"clients","pinned","requests_per_second","bytes_per_second",
-    /// "request_bytes","tenant_buffer_bytes","deny"}}}`. `NAME` is a tenant key, an alias, or `*`
-    /// for all tenants. Every limit is optional; `null` means no limit.
+    /// "request_bytes","tenant_buffer_bytes","deny","cross_slot"}}}`. `NAME` is a tenant key, an
+    /// alias, or `*` for all tenants. Every limit is optional; `null` means no limit.
     ///
     /// # Errors
     ///
     /// `text` is not JSON; a field is unknown, because a misspelt limit would otherwise have no
     /// effect; a number is negative, has a fraction, or is below its minimum (1 for rates, 1024 for
     /// `request_bytes`, 65536 for `tenant_buffer_bytes`); a denied word is neither a category nor
-    /// has the form of a command name.
+    /// has the form of a command name; `cross_slot` is none of its values.
     pub fn from_json(text: &str) -> Result<Self, JsonError> {
         read(text, |node| {
             for (name, field) in node.fields()? {
@@ -82,11 +83,15 @@ fn partial(node: &Node<'_>) -> Result<PartialLimits, JsonError> {
         let mut known = NUMBERS.iter().zip(&mut limits.numbers);
         if name == "deny" {
             limits.deny = or_null(&field, denied)?;
+        } else if name == "cross_slot" {
+            limits.cross_slot = or_null(&field, cross_slot)?;
         } else if let Some((number, limit)) = known.find(|(number, _)| number.field == name) {
             *limit = or_null(&field, |field| field.whole(number.min, number.max))?;
         } else {
             let all = NUMBERS.each_ref().map(|number| number.field).join(", ");
-            return Err(field.wrong(format_args!("unknown field; allowed: {all}, deny")));
+            return Err(field.wrong(format_args!(
+                "unknown field; allowed: {all}, deny, cross_slot"
+            )));
         }
     }
     Ok(limits)
@@ -108,4 +113,9 @@ fn denied(node: &Node<'_>) -> Result<Vec<String>, JsonError> {
         denied_word(text).map_err(|why| word.wrong(why))
     });
     words.collect::<Result<_, _>>().map(sorted)
+}
+
+fn cross_slot(node: &Node<'_>) -> Result<CrossSlot, JsonError> {
+    let setting = CrossSlot::from_name(node.string()?);
+    setting.ok_or_else(|| node.wrong(format_args!("must be one of {}", CrossSlot::NAMES)))
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::cluster::{ClusterInstance, ClusterKey, Endpoint};
+use crate::command::scatter::CrossSlot;
 
 fn labels(labels: &[(&str, &str)]) -> BTreeMap<String, String> {
     let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
@@ -44,6 +45,7 @@ fn every_limit_can_be_set_by_a_label() {
             "deny",
             "FLUSHALL, config|SET  @Dangerous,flushall ft.search",
         ),
+        ("cross-slot", "all"),
         ("other", "limit.clients"),
     ]);
     let (limits, errors) = TenantLimits::from_labels(&labels);
@@ -57,6 +59,7 @@ fn every_limit_can_be_set_by_a_label() {
         request_bytes: Some(1024),
         tenant_buffer_bytes: Some(65_536),
         deny: deny.map(str::to_owned).to_vec(),
+        cross_slot: CrossSlot::All,
     };
     assert_eq!(limits, expected);
     let none = TenantLimits::from_labels(&BTreeMap::new());
@@ -124,8 +127,15 @@ fn wrong_label_is_ignored_and_reported() {
 fn labels_of_several_instances_give_the_smallest_number_and_all_denied_commands() {
     let instances = [
         instance("a", &[("limit.clients", "20"), ("deny", "get")]),
-        instance("b", &[("limit.clients", "10"), ("limit.pinned", "x")]),
-        instance("c", &[("limit.pinned", "5"), ("deny", "@write get")]),
+        instance("b", &[("limit.clients", "10"), ("cross-slot", "all")]),
+        instance(
+            "c",
+            &[
+                ("limit.pinned", "5"),
+                ("deny", "@write get"),
+                ("cross-slot", "error"),
+            ],
+        ),
         instance("d", &[("limit.pinned", "x")]),
     ];
     let tenant = ClusterKey::local().tenant();
@@ -134,10 +144,24 @@ fn labels_of_several_instances_give_the_smallest_number_and_all_denied_commands(
         clients: Some(10),
         pinned: Some(5),
         deny: vec!["@write".into(), "get".into()],
+        cross_slot: CrossSlot::Error,
         ..TenantLimits::default()
     };
     assert_eq!(limits, expected);
     assert_eq!(errors.len(), 1, "{errors:?}");
+}
+
+#[test]
+fn wrong_cross_slot_is_reported() {
+    let (limits, errors) = TenantLimits::from_labels(&labels(&[("cross-slot", "write")]));
+    assert_eq!(limits, TenantLimits::default());
+    assert_eq!(
+        errors,
+        ["label cross-slot=\"write\" must be one of error, read, all"]
+    );
+    let text = r#"{"tenants": {"*": {"cross_slot": "All"}}}"#;
+    let error = TenantRules::from_json(text).unwrap_err().to_string();
+    assert!(error.contains("must be one of error, read, all"), "{error}");
 }
 
 #[test]
@@ -146,10 +170,10 @@ fn each_limit_comes_from_the_first_source_that_sets_it() {
         r#"{
             "yigF5wkxq44": {"clients": 1, "pinned": null},
             "shop": {"clients": 2, "requests_per_second": 2, "tenant_buffer_bytes": 700000,
-                     "deny": []},
+                     "deny": [], "cross_slot": null},
             "cart": {"requests_per_second": 3, "bytes_per_second": 3},
             "*": {"clients": 5, "pinned": 5, "requests_per_second": 5, "bytes_per_second": 5,
-                  "request_bytes": 5000, "deny": ["@all"]},
+                  "request_bytes": 5000, "deny": ["@all"], "cross_slot": "all"},
             "other": {"request_bytes": 9999}
         }"#,
     );
@@ -162,6 +186,7 @@ fn each_limit_comes_from_the_first_source_that_sets_it() {
             ("limit.request-bytes", "4000"),
             ("limit.tenant-buffer-bytes", "800000"),
             ("deny", "get"),
+            ("cross-slot", "error"),
         ],
     )];
     let expected = TenantLimits {
@@ -172,6 +197,7 @@ fn each_limit_comes_from_the_first_source_that_sets_it() {
         request_bytes: Some(4000),
         tenant_buffer_bytes: Some(700_000),
         deny: Vec::new(),
+        cross_slot: CrossSlot::Read,
     };
     assert_eq!(limits(&rules, &["shop", "cart"], &labelled), expected);
     let without_alias = TenantLimits {
@@ -179,6 +205,7 @@ fn each_limit_comes_from_the_first_source_that_sets_it() {
         bytes_per_second: Some(4),
         tenant_buffer_bytes: Some(800_000),
         deny: vec!["get".into()],
+        cross_slot: CrossSlot::Error,
         ..expected
     };
     assert_eq!(limits(&rules, &[], &labelled), without_alias);
@@ -195,6 +222,7 @@ fn each_limit_comes_from_the_first_source_that_sets_it() {
         (Some(5), Some(5000))
     );
     assert_eq!(limits.deny, ["@all"]);
+    assert_eq!(limits.cross_slot, CrossSlot::All);
     let wrong = [
         instance("a", &[("deny", "@al, ")]),
         instance("b", &[("deny", "")]),
@@ -231,7 +259,7 @@ fn error_in_the_file_names_its_line() {
             "\"client\": 1",
             "line 2: tenants.a.client: unknown field; allowed: clients, pinned, \
           requests_per_second, bytes_per_second, request_bytes, tenant_buffer_bytes, \
-         deny"
+         deny, cross_slot"
                 .to_owned(),
         ),
         ("\"clients\": -1", whole("clients", 0, small)),

@@ -39,7 +39,8 @@ pub(super) fn combine(
         ResponsePolicy::SumByName => sum_by_name(replies, out)?,
         ResponsePolicy::AnyKey => any_key(replies, protocol, out)?,
         ResponsePolicy::Running => out.extend_from_slice(running(replies)?),
-        ResponsePolicy::Info => info::merge(replies, protocol, out)?,
+        ResponsePolicy::Info => info::merge(replies, false, protocol, out)?,
+        ResponsePolicy::NodeInfo => info::merge(replies, true, protocol, out)?,
     }
     Some(())
 }

@@ -5,8 +5,8 @@
 //!
 //! - The databases of `# Keyspace` have the keys of all parts. All fields are summed, except for
 //!   `avg_ttl`: it is the mean of the parts' values, weighted by their `expires`.
-//! - The node says that it is a server without cluster support: `cluster_enabled:0` in `# Cluster`,
-//!   and the mode `standalone`. Client libraries choose their commands by these fields.
+//! - The node says what the client sees: `cluster_enabled` in `# Cluster`, and the mode. Client
+//!   libraries choose their commands by these fields.
 
 use std::collections::BTreeMap;
 
@@ -36,8 +36,14 @@ struct Database<'a> {
 /// The databases by their numbers.
 type Databases<'a> = BTreeMap<u64, Database<'a>>;
 
-/// Writes the merged reply. `None`: see [`combine`](super::combine).
-pub(super) fn merge(replies: &[&[u8]], protocol: Protocol, out: &mut Vec<u8>) -> Option<()> {
+/// Writes the merged reply. `clustered`: the client sees a node of a Redis Cluster, else a server
+/// without cluster support. `None`: see [`combine`](super::combine).
+pub(super) fn merge(
+    replies: &[&[u8]],
+    clustered: bool,
+    protocol: Protocol,
+    out: &mut Vec<u8>,
+) -> Option<()> {
     let mut databases = Databases::new();
     for reply in replies {
         let mut in_keyspace = false;
@@ -51,18 +57,29 @@ pub(super) fn merge(replies: &[&[u8]], protocol: Protocol, out: &mut Vec<u8>) ->
         }
     }
     let mut text = Vec::new();
-    write_text(read::string(replies.first()?)?, &databases, &mut text)?;
+    let first = read::string(replies.first()?)?;
+    write_text(first, clustered, &databases, &mut text)?;
     write::verbatim(out, protocol, &text);
     Some(())
 }
 
-fn write_text(first: &[u8], databases: &Databases<'_>, text: &mut Vec<u8>) -> Option<()> {
+fn write_text(
+    first: &[u8],
+    clustered: bool,
+    databases: &Databases<'_>,
+    text: &mut Vec<u8>,
+) -> Option<()> {
     let mut in_keyspace = false;
     for whole_line in first.split_inclusive(|byte| *byte == b'\n') {
         let line = whole_line.trim_ascii_end();
-        let replaced = REPLACED.iter().find(|(of_node, _)| *of_node == line);
-        if let Some((_, standalone)) = replaced {
-            text.extend_from_slice(standalone);
+        let mut lines = REPLACED
+            .iter()
+            .map(|&(of_node, standalone)| match clustered {
+                true => (standalone, of_node),
+                false => (of_node, standalone),
+            });
+        if let Some((_, shown)) = lines.find(|(hidden, _)| *hidden == line) {
+            text.extend_from_slice(shown);
             text.extend_from_slice(b"\r\n");
         } else if !in_keyspace || database(line).is_none() {
             text.extend_from_slice(whole_line);

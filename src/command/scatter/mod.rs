@@ -39,7 +39,7 @@ use super::slot::Slot;
 use crate::resp::Args;
 
 /// Which requests with keys in several slots are split.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum CrossSlot {
     /// None.
     Error,
@@ -51,6 +51,9 @@ pub enum CrossSlot {
 }
 
 impl CrossSlot {
+    /// The names of all settings, for an error.
+    pub const NAMES: &'static str = "error, read, all";
+
     /// The setting with this name in a label; `None` for other names than `error`, `read` and
     /// `all`.
     pub fn from_name(name: &str) -> Option<Self> {
@@ -105,6 +108,12 @@ pub fn rule(frame: &[u8], cross_slot: CrossSlot) -> Rule {
 /// Whether every primary executes a request, which has no keys.
 pub fn is_for_all(frame: &[u8]) -> bool {
     table::of_every_primary(Args::new(frame)).is_some()
+}
+
+/// Whether the request is INFO. Its reply says whether the server is in a Redis Cluster.
+pub fn is_info(frame: &[u8]) -> bool {
+    let name = Args::new(frame).next();
+    name.is_some_and(|name| name.eq_ignore_ascii_case(b"info"))
 }
 
 /// The parts of a request with keys in several slots.

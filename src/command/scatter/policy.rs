@@ -31,8 +31,10 @@ pub enum ResponsePolicy {
     AnyKey,
     /// FUNCTION STATS: the reply of a part that runs a function, else of the first part.
     Running,
-    /// INFO: see [`info`](super::info).
+    /// INFO of a server without cluster support: see [`info`](super::info).
     Info,
+    /// INFO of a node of a Redis Cluster: see [`info`](super::info).
+    NodeInfo,
 }
 
 /// How the replies to one request are merged.

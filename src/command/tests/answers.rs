@@ -2,7 +2,7 @@
 
 use super::{answered, line, plan_of, request, resp2};
 use crate::command::client::{Dialect, Line};
-use crate::command::{Answer, Plan, Session, View, answer, denied, hello};
+use crate::command::{Answer, Plan, Session, View, answer, answer_as_node, denied, hello, plan};
 use crate::resp::{Args, Protocol};
 
 #[test]
@@ -45,6 +45,7 @@ fn client_subcommands_are_answered() {
         id: 1,
         name: b"",
         dialect: Dialect::Redis6,
+        node: None,
     };
     for (words, which) in [
         ("CLIENT NONSENSE", Answer::ClientUnknown),
@@ -66,6 +67,7 @@ fn client_subcommands_are_answered() {
         id: 1,
         name: b"worker",
         dialect: Dialect::Redis70,
+        node: None,
     };
     let mut out = Vec::new();
     answer(
@@ -168,4 +170,54 @@ fn client_list_line_has_the_fields_of_redis_in_its_order() {
         text.contains(" cmd=NULL ") && text.contains(" redir=-1 resp=2 "),
         "{text}"
     );
+}
+
+#[test]
+fn node_of_a_cluster_accepts_the_commands_of_one() {
+    let view = View {
+        protocol: Protocol::Resp2,
+        id: 1,
+        name: b"",
+        dialect: Dialect::Redis70,
+        node: "10.0.0.1:6378".parse().ok(),
+    };
+    let said = |words: &str| {
+        let frame = request(words);
+        let Plan::Answer(which) = plan(Args::new(&frame)) else {
+            panic!("{words} is not answered here");
+        };
+        let mut out = Vec::new();
+        answer(which, Args::new(&frame), &view, &mut out);
+        String::from_utf8(out).unwrap()
+    };
+    for words in ["READONLY", "READWRITE", "ASKING"] {
+        assert_eq!(said(words), "+OK\r\n", "{words}");
+    }
+    assert_eq!(said("CLUSTER KEYSLOT foo"), ":12182\r\n");
+    assert_eq!(said("CLUSTER HELP").lines().next(), Some("*27"));
+    let unknown = "-ERR unknown subcommand 'NOSUCH'. Try CLUSTER HELP.\r\n";
+    assert_eq!(said("CLUSTER NOSUCH"), unknown);
+    let mut out = Vec::new();
+    let administrative = request("CLUSTER MEET 10.0.0.2 1");
+    assert!(!answer_as_node(Args::new(&administrative), &view, &mut out));
+}
+
+#[test]
+fn reply_to_hello_says_what_the_client_sees() {
+    let reply = |kind: &str, mode: &str| {
+        let length = mode.len();
+        format!("{kind}\r\n$2\r\nid\r\n:1\r\n$4\r\nmode\r\n${length}\r\n{mode}\r\n").into_bytes()
+    };
+    for kind in ["*4", "%2"] {
+        for (mode, clustered, shown) in [
+            ("standalone", true, "cluster"),
+            ("cluster", true, "cluster"),
+            ("cluster", false, "standalone"),
+            ("sentinel", true, "sentinel"),
+        ] {
+            let mut hello = reply(kind, mode);
+            hello::set_clustered(&mut hello, clustered);
+            assert_eq!(hello, reply(kind, shown), "{mode}");
+        }
+    }
 }

@@ -229,6 +229,7 @@ fn replies_equal_those_of_the_server() {
             id: 1,
             name: b"",
             dialect: Dialect::Redis70,
+            node: None,
         };
         for words in SAME {
             assert_eq!(
@@ -251,6 +252,7 @@ fn help_and_ids_have_the_types_of_the_server() {
         id: 1,
         name: b"w",
         dialect: Dialect::Redis70,
+        node: None,
     };
     peer.ask("CLIENT SETNAME w");
     assert_eq!(ours("CLIENT GETNAME", &view), peer.ask("CLIENT GETNAME"));

@@ -77,6 +77,14 @@ pub(super) const ROUTING: &[Row] = &[
         value: Number(0, MS_MAX, |c, n| store(&mut c.cluster.hold_ms, n)),
     },
     Row {
+        name: "cluster.front",
+        hint: "WHAT",
+        default: "single",
+        help: "what clients see: a server without cluster support, a Redis Cluster of one node, or \
+               the second as soon as a client sends a command of Redis Cluster (auto)",
+        value: OneOf(Front::NAMES, |c, v| pick(&mut c.cluster.front, v)),
+    },
+    Row {
         name: "tenants.file",
         hint: "PATH",
         default: "",

@@ -28,6 +28,7 @@ fn other_value(row: &Row) -> &'static str {
         | "cluster.hold-ms" => "99",
         "metrics.tenants" | "limit.paused-clients" => "9",
         "tcp.keepalive-seconds" => "30",
+        "cluster.front" => "auto",
         "admin-commands" => "deny",
         "backend-pool.max-size" => "31",
         "backend-pool.dedicated-max" | "backend-pool.tenant-max" => "99",

@@ -8,6 +8,7 @@ use crate::cluster::{
     ALIAS_LABEL, ClusterInstance, ClusterKey, Endpoint, Health, Known, Quota, Snapshot,
     SnapshotBuilder, Status, TenantKey, TenantLimits,
 };
+use crate::command::scatter::CrossSlot;
 
 /// Makes the snapshots, and remembers the tenants whose use was counted.
 pub(super) struct Snapshots {
@@ -75,6 +76,7 @@ impl Snapshots {
             request_bytes: few(16).map(|few| u64::from(few) + 100),
             tenant_buffer_bytes: few(128).map(|few| u64::from(few) + 300),
             deny,
+            cross_slot: CrossSlot::default(),
         };
     }
 

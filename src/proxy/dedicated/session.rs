@@ -307,6 +307,7 @@ impl Machine {
         let mut out = Vec::new();
         if let (Some(client), Some((hello, _))) = (self.clients.get(key), split_hello(reply)) {
             hello.write(client.id, &mut out);
+            self.show_mode(key, client.pool, &mut out);
         }
         if !silent {
             self.clients.write(key, &out);

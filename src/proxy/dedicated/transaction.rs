@@ -8,7 +8,7 @@
 use std::mem;
 
 use crate::command::client::{self as client_command, Dialect};
-use crate::command::{Answer, Dedicated, ErrorReply, Plan, Session, View, answer, denied, select};
+use crate::command::{Answer, Dedicated, ErrorReply, Plan, Session, answer, denied, select};
 use crate::resp::{Args, write};
 
 use crate::dedicated::effect::Effect;
@@ -210,14 +210,8 @@ impl Machine {
         let mut out = Vec::new();
         match effect {
             Effect::Answer(what, frame) if good => {
-                let Some(client) = self.clients.get(key) else {
+                let Some(view) = self.view_of(key) else {
                     return;
-                };
-                let view = View {
-                    protocol: client.protocol,
-                    id: client.id,
-                    name: client.name(),
-                    dialect: self.dialect_of(key),
                 };
                 answer(what, Args::new(&frame), &view, &mut out);
                 self.clients.note_answer(key, what, Args::new(&frame));

@@ -44,6 +44,9 @@ impl Machine {
         if self.has_opened_multi(key) {
             return self.dispatch_opened(key, plan, frame);
         }
+        if let Some(taken) = self.dispatch_to_front(key, plan, frame) {
+            return taken;
+        }
         if let Some(taken) = self.dispatch_to_nodes(key, plan, frame) {
             return taken;
         }
@@ -74,16 +77,10 @@ impl Machine {
 
     /// Answers a command in the proxy, in the order of the client's requests.
     pub(in crate::proxy) fn answer(&mut self, key: ClientKey, plan: Plan, frame: &[u8]) {
+        self.note_cluster_command(key, plan);
         let mut out = mem::take(&mut self.scratch.out);
         out.clear();
-        if let Some(client) = self.clients.get(key) {
-            let (protocol, id) = (client.protocol, client.id);
-            let view = View {
-                protocol,
-                id,
-                name: client.name(),
-                dialect: self.dialect_of(key),
-            };
+        if let Some(view) = self.view_of(key) {
             match plan {
                 Plan::Answer(answer) => command::answer(answer, Args::new(frame), &view, &mut out),
                 Plan::Admin(name) | Plan::Never(name) => {
@@ -114,6 +111,18 @@ impl Machine {
             self.note_refused_command(key);
         }
         self.scratch.out = out;
+    }
+
+    /// What the proxy's replies to a client depend on.
+    pub(in crate::proxy) fn view_of(&self, key: ClientKey) -> Option<View<'_>> {
+        let client = self.clients.get(key)?;
+        Some(View {
+            protocol: client.protocol,
+            id: client.id,
+            name: client.name(),
+            dialect: self.dialect_of(key),
+            node: self.front_node(key),
+        })
     }
 
     /// The user name by which the server knows a client.

@@ -1,7 +1,7 @@
 //! Chooses the link for a request, and records the request in the queues of its client and its
 //! link.
 
-use crate::command::{self, ErrorReply};
+use crate::command::{self, ErrorReply, scatter};
 use crate::upstream::upstreams::admission::NotAdmitted;
 use crate::upstream::upstreams::choice::Choice;
 
@@ -96,6 +96,16 @@ impl Machine {
         if self.is_clustered(key) {
             return self.route_to_node(key, frame);
         }
+        if self.shows_node(key) && scatter::is_info(frame) {
+            // Only `dispatch_to_front` sends it.
+            return Err(Refusal::Later);
+        }
+        if client.has_lanes() {
+            self.leave_lanes(key)?;
+        }
+        let Some(client) = self.clients.get(key) else {
+            return Err(Refusal::Later);
+        };
         if self.links.any_stalled()
             && let Some(held) = self.held_back_in(client.pool)
             && command::is_paused_with_writes(frame)

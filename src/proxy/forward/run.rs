@@ -80,12 +80,12 @@ impl Machine {
         if run.commands == 0 && self.links.any_stalled() {
             run.no_writes = self.writes_go_elsewhere(key, run.link);
         }
-        let clustered = run.commands == 0 && self.is_clustered(key);
+        let apart = run.commands == 0 && (self.is_clustered(key) || self.shows_node(key));
         let client = self.clients.get_mut(key)?;
         if run.commands == 0 {
             self.links.begin(&self.requests, run.link, key, self.now);
-            // The next command may be for another node of a Redis Cluster.
-            run.single = clustered || client.reply_mode == ReplyMode::SkipNext;
+            // The next command may be for another node of a Redis Cluster, or show the client one.
+            run.single = apart || client.reply_mode == ReplyMode::SkipNext;
             run.kind = kind_of(client);
         }
         if client.is(Flag::Moved) {

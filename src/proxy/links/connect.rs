@@ -41,6 +41,7 @@ impl Machine {
         let mut link = Link::new(of, pool, role, self.now);
         link.address = address;
         link.clustered = self.upstreams.is_clustered(of);
+        link.is_single = self.upstreams.is_single(of);
         let key = self.links.open(link);
         self.upstreams.enlist(pool, key, role);
         if let Some(address) = address {

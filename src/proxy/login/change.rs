@@ -225,7 +225,10 @@ impl Machine {
         }
         let mut out = Vec::new();
         match self.upstreams.hello(pool) {
-            Some(hello) => hello.write(client.id, &mut out),
+            Some(hello) => {
+                hello.write(client.id, &mut out);
+                self.show_mode(key, pool, &mut out);
+            }
             None => ErrorReply::NoAuth.write(&mut out),
         }
         self.reply(key, &out);

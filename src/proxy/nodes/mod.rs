@@ -24,7 +24,9 @@
 //! | `repeat` | dedicated links whose slot moves, or whose node fails |
 //! | `piece` | transactions that another node executes |
 //! | `slots` | the question about the slots, and the answer |
+//! | `front` | what clients see: one server, or a Redis Cluster of one node |
 
+mod front;
 mod held;
 mod past_scripts;
 mod piece;

@@ -180,6 +180,18 @@ impl Machine {
         self.with_room(key, link)
     }
 
+    /// A client whose instance is no Redis Cluster (any more) uses no links to nodes when it has
+    /// all replies.
+    pub(in crate::proxy) fn leave_lanes(&mut self, key: ClientKey) -> Result<(), Refusal> {
+        if !self.at_barrier(key) {
+            return Err(Refusal::Later);
+        }
+        if let Some(client) = self.clients.get_mut(key) {
+            client.drop_lanes();
+        }
+        Ok(())
+    }
+
     pub(super) fn admit_or_ask(&mut self, key: ClientKey) -> Result<(), Refusal> {
         match self.admit(key) {
             // A request may be queued before the auth result.

@@ -1,6 +1,6 @@
 //! Requests that several nodes execute in parts: which commands these are, and the way of a part.
 
-use crate::command::scatter::{self, CrossSlot, Merge, Rule};
+use crate::command::scatter::{self, Merge, Rule};
 use crate::command::slot::Slot;
 use crate::command::{Dedicated, ErrorReply, Plan, keys};
 use crate::link::request::{Gather, Held, Kind, Part, PartEnd, Scattered};
@@ -61,7 +61,7 @@ impl Machine {
         if is_scan(frame) {
             return Some(self.scan(key, frame));
         }
-        match scatter::rule(frame, CrossSlot::default()) {
+        match self.scatter_rule(key, frame) {
             Rule::Slot(_) | Rule::AnyPrimary | Rule::Unknown => None,
             Rule::Refused(error) => {
                 self.reply_error(key, &error);
@@ -100,7 +100,7 @@ impl Machine {
     /// Sends a request for every node that waited until all are known. Returns `false` if they are
     /// not.
     pub(super) fn send_held_to_all(&mut self, held: &Held) -> bool {
-        let rule = scatter::rule(&held.bytes, CrossSlot::default());
+        let rule = self.scatter_rule(held.client, &held.bytes);
         let (Rule::EveryPrimary(rule), Some(nodes)) = (rule, self.shards_of(held.client)) else {
             return false;
         };
@@ -114,7 +114,7 @@ impl Machine {
         true
     }
 
-    fn send_parts(
+    pub(super) fn send_parts(
         &mut self,
         key: ClientKey,
         merge: Merge,

@@ -1,5 +1,7 @@
 //! The question about the slots of a Redis Cluster, and the answer.
 
+use std::collections::HashSet;
+
 use crate::link::request::Kind;
 use crate::proxy::machine::Machine;
 use crate::resp::{ReplyScanner, Scan};
@@ -12,7 +14,16 @@ impl Machine {
             return;
         }
         self.upstreams.note_clustered(of);
-        self.links.note_clustered(of);
+        self.follow_modes(&HashSet::from([of]));
+    }
+
+    /// The servers or the labels of these instances say whether they are Redis Clusters.
+    pub(in crate::proxy) fn follow_modes(&mut self, of: &HashSet<InstanceKey>) {
+        for &of in of {
+            let clustered = self.upstreams.is_clustered(of);
+            let is_single = self.upstreams.is_single(of);
+            self.links.set_clustered(of, clustered, is_single);
+        }
     }
 
     /// Asks for the slots of the clusters that are due.

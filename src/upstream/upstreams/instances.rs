@@ -26,12 +26,15 @@ impl Upstreams {
             for new in &tenant.instances {
                 let id = (tenant.key.clone(), new.id.clone());
                 let instances = &mut self.instances;
+                self.any_front |= new.redis_cluster.front.is_some();
+                let known = self.by_id.contains_key(&id);
                 let key = *self.by_id.entry(id).or_insert_with(|| {
                     instances.insert(Instance::new(tenant.key.clone(), slot, new))
                 });
                 let Some(instance) = instances.get_mut(key) else {
                     continue;
                 };
+                let mode = instance.redis_cluster.mode;
                 let stayed = instance.draining_since.is_none();
                 if instance.apply(new, now) {
                     changes.moved.insert(key);
@@ -42,6 +45,10 @@ impl Upstreams {
                         changes.draining.insert(key);
                     }
                     Some(_) => {}
+                }
+                if mode != new.redis_cluster.mode || mode.is_some() && !known {
+                    changes.modes.insert(key);
+                    changes.gone.extend(self.follow_mode(key, now));
                 }
             }
             if let Some(tenant) = self.tenants.get_mut(slot) {

@@ -4,7 +4,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 
-use crate::cluster::{self, Health, InstanceId, Status};
+use crate::cluster::{self, Front, Health, InstanceId, Mode, Status};
 use crate::command::slot::Slot;
 use crate::link::links::Links;
 use crate::store::key::{InstanceKey, LinkKey, PoolKey};
@@ -62,9 +62,44 @@ impl Upstreams {
         self.nodes_around(key).is_some()
     }
 
+    /// Does a label say that an instance is no Redis Cluster, whatever its server says?
+    pub(crate) fn is_single(&self, key: InstanceKey) -> bool {
+        let instance = self.instances.get(self.cluster_around(key));
+        instance.is_some_and(|it| it.redis_cluster.mode == Some(Mode::Single))
+    }
+
+    /// Has a label said what the clients of any instance see?
+    #[inline]
+    pub(crate) fn any_front(&self) -> bool {
+        self.any_front
+    }
+
+    /// What the label of a pool's instance says of what clients see.
+    pub(crate) fn front_at(&self, pool: PoolKey) -> Option<Front> {
+        self.instance_at(pool)?.redis_cluster.front
+    }
+
+    /// Follows the label that says whether an instance is a Redis Cluster. Returns the nodes of
+    /// an instance that is none any more.
+    pub(super) fn follow_mode(&mut self, key: InstanceKey, now: Millis) -> HashSet<InstanceKey> {
+        let mode = { self.instances.get(key) }.and_then(|it| it.redis_cluster.mode);
+        match mode {
+            Some(Mode::Cluster) => self.note_clustered(key),
+            Some(Mode::Single) => {
+                let nodes = self.lose_cluster(key, now);
+                if let Some(instance) = self.instances.get_mut(key) {
+                    (instance.nodes, instance.nodes_at) = (None, Vec::new());
+                }
+                return nodes;
+            }
+            None => {}
+        }
+        HashSet::new()
+    }
+
     /// The server says that an instance is a Redis Cluster.
     pub(crate) fn note_clustered(&mut self, key: InstanceKey) {
-        if self.is_clustered(key) {
+        if self.is_clustered(key) || self.is_single(key) {
             return;
         }
         self.topologies += 1;
@@ -122,6 +157,7 @@ impl Upstreams {
             addresses: vec![address],
             status: Status::Ready,
             health: Health::Unknown,
+            redis_cluster: of.redis_cluster,
         };
         let by_id = (tenant.clone(), id);
         if let Some(&known) = self.by_id.get(&by_id)

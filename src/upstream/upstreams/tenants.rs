@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use crate::cluster::{self, TenantKey};
+use crate::command::scatter::CrossSlot;
 use crate::upstream::tenant::Use;
 
 use crate::store::key::TenantSlot;
@@ -19,6 +20,13 @@ impl Upstreams {
     /// The key of a tenant.
     pub(crate) fn tenant_key(&self, slot: TenantSlot) -> Option<&TenantKey> {
         Some(&self.tenants.get(slot)?.key)
+    }
+
+    /// Which requests with keys in several slots are split for a tenant.
+    pub(crate) fn cross_slot(&self, slot: TenantSlot) -> CrossSlot {
+        self.tenants
+            .get(slot)
+            .map_or_else(CrossSlot::default, Tenant::cross_slot)
     }
 
     /// All tenants.

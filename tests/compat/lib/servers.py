@@ -21,20 +21,31 @@ def need_redis():
     subprocess.run([ROOT / "scripts" / "need-redis"], check=True)
 
 
-def free_port():
-    """A port nobody listens on, below those the kernel gives to outgoing connections.
+# From the port of a node of a cluster to the port of its bus.
+BUS_DISTANCE = 10000
+
+
+def free_port(distance=0):
+    """A port nobody listens on, below those the kernel gives to outgoing connections; the port at
+    this distance above it is free, too.
 
     A client that reconnects to a port from that range while its server is down may get the very
     same port as its own, and so connect to itself and keep the server from coming back.
     """
     while True:
-        port = random.randrange(20000, 32000)
-        with socket.socket() as probe:
-            try:
-                probe.bind((LOOPBACK, port))
-                return port
-            except OSError:
-                continue
+        port = random.randrange(20000, 32000 - distance)
+        if is_free(port) and is_free(port + distance):
+            return port
+
+
+def is_free(port):
+    """Whether a server can listen on a port."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+            return True
+        except OSError:
+            return False
 
 
 def answers_ping(port):
@@ -112,9 +123,55 @@ def redis_server(directory, *options):
     """A fresh redis-server of its own directory; `start` after `stop` brings back its data."""
     directory = Path(directory)
     directory.mkdir(parents=True)
-    port = free_port()
+    port = free_port(BUS_DISTANCE if "--cluster-enabled" in options else 0)
     argv = ["redis-server", "--bind", LOOPBACK, "--port", port, "--dir", directory, *options]
     return Server(argv, directory / "redis.log", port)
+
+
+class Cluster:
+    """A Redis Cluster of primaries; `start` after `stop` brings back its data."""
+
+    def __init__(self, directory, *options, nodes=3):
+        more = ["--cluster-enabled", "yes", "--cluster-node-timeout", "2000", *options]
+        directories = [Path(directory) / str(node) for node in range(nodes)]
+        self.nodes = [redis_server(directory, *more) for directory in directories]
+        self.created = False
+
+    @property
+    def port(self):
+        """The port of one node."""
+        return self.nodes[0].port
+
+    def start(self):
+        for node in self.nodes:
+            node.start()
+        if not self.created:
+            addresses = [f"{LOOPBACK}:{node.port}" for node in self.nodes]
+            create = ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"]
+            subprocess.run(create, check=True, stdout=subprocess.DEVNULL)
+            self.created = True
+        deadline = time.monotonic() + START_SECONDS
+        while not all(self.serves(node) for node in self.nodes):
+            if time.monotonic() > deadline:
+                raise RuntimeError("the cluster does not serve its slots")
+            time.sleep(0.05)
+        return self
+
+    @staticmethod
+    def serves(node):
+        """Whether a node considers the cluster able to serve requests."""
+        ask = ["redis-cli", "-p", str(node.port), "cluster", "info"]
+        return "cluster_state:ok" in subprocess.run(ask, capture_output=True, text=True).stdout
+
+    def stop(self):
+        for node in self.nodes:
+            node.stop()
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_error):
+        self.stop()
 
 
 def proxy_server(binary, backend_port, log, *options):

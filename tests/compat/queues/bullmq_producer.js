@@ -14,11 +14,14 @@ const port = Number(process.argv[2]);
 const jobs = Number(process.argv[3]);
 
 const connection = { host: '127.0.0.1', port };
-const queue = new Queue('compat', { connection });
+// On a Redis Cluster, a hash tag.
+const prefix = process.env.KEY_PREFIX || undefined;
+const queue = new Queue('compat', { connection, prefix });
 queue.on('error', (error) => console.log(`error: ${error.message}`));
 
 // Nothing depends on the events, but people listen to them, and they read with XREAD BLOCK.
 const events = new QueueEvents('compat', {
+  prefix,
   connection: { ...connection, maxRetriesPerRequest: null },
 });
 events.on('error', (error) => console.log(`events error: ${error.message}`));

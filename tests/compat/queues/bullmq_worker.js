@@ -18,6 +18,8 @@ async function work(job) {
 }
 
 const worker = new Worker('compat', work, {
+  // On a Redis Cluster, a hash tag.
+  prefix: process.env.KEY_PREFIX || undefined,
   // BullMQ asks for null here: a worker waits for its server as long as it takes.
   connection: { host: '127.0.0.1', port: Number(port), maxRetriesPerRequest: null },
   concurrency: Number(concurrency),

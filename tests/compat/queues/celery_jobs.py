@@ -8,6 +8,8 @@ import celery
 import python_jobs
 
 PAUSE_SECONDS = 0.002
+# On a Redis Cluster, a hash tag.
+PREFIX = {"global_keyprefix": prefix} if (prefix := os.environ.get("KEY_PREFIX")) else {}
 URL = f"redis://127.0.0.1:{os.environ['REDIS_PORT']}/0"
 
 app = celery.Celery("celery_jobs", broker=URL, backend=URL)
@@ -17,7 +19,8 @@ app.conf.update(
     task_reject_on_worker_lost=True,
     worker_prefetch_multiplier=1,
     # What a worker does not acknowledge in time is given out again; usually after an hour.
-    broker_transport_options={"visibility_timeout": 5},
+    broker_transport_options={"visibility_timeout": 5, **PREFIX},
+    result_backend_transport_options=PREFIX,
     broker_connection_retry_on_startup=True,
 )
 

@@ -34,6 +34,19 @@ fn keys_are_summed_and_the_rest_is_of_the_first_node() {
 }
 
 #[test]
+fn client_may_see_a_node_of_a_cluster() {
+    let rule = MergeRule {
+        response: ResponsePolicy::NodeInfo,
+        writes: false,
+    };
+    let text = reply("redis_mode:standalone\r\nother:1\r\ncluster_enabled:0\r\n");
+    let mut merge = Merge::new(rule, 1);
+    merge.part(0, text.as_bytes());
+    let shown = reply("redis_mode:cluster\r\nother:1\r\ncluster_enabled:1\r\n");
+    assert_eq!(merge.finish(Protocol::Resp2), shown.as_bytes());
+}
+
+#[test]
 fn database_that_the_first_node_lacks_is_added() {
     let section = "# Keyspace\r\n";
     let one = "# Keyspace\r\ndb9:keys=1,expires=0,avg_ttl=0,subexpiry=2\r\n";
