@@ -16,6 +16,8 @@
 //! The writes of a client of a Redis Cluster are on several nodes. All links that it has used are
 //! asked, and the minimum is true for its last write on each node.
 
+use std::collections::BTreeSet;
+
 use crate::command::ErrorReply;
 use crate::session::client::Client;
 use crate::session::phase::Phase;
@@ -62,13 +64,13 @@ impl Machine {
         let Some(client) = self.clients.get_mut(key) else {
             return Handled::Yes;
         };
-        let mut on = client.lanes_to_ask();
-        on.extend(client.former());
+        let mut on = client.former().to_vec();
+        on.extend(client.lanes_to_ask());
         if client.link != LinkKey::NONE {
             on.push(client.link);
         }
-        on.sort_unstable();
-        on.dedup();
+        let mut seen = BTreeSet::new();
+        on.retain(|link| seen.insert(*link));
         if on.is_empty() {
             // The client has written nothing: any link can be asked.
             match self.route(key, frame) {
