@@ -53,6 +53,9 @@ pub struct Instance {
     pub status: Status,
     /// The health of the instance, from the checks of all workers.
     pub health: Health,
+    /// The address is that of a primary. When another server becomes the primary, the proxy closes
+    /// its connections to this one at once.
+    pub fenced: bool,
 }
 
 /// The name of an instance within its cluster. A clone shares the text.
@@ -185,6 +188,7 @@ impl Instance {
             addresses,
             status: instance.status,
             health,
+            fenced: instance.sentinel().is_some(),
         }
     }
 }

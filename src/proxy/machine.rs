@@ -156,6 +156,7 @@ impl Machine {
     pub fn registry_changed(&mut self, snapshot: Arc<Snapshot>) {
         let changes = self.upstreams.apply_snapshot(snapshot, self.now);
         self.retire_instances(&changes.gone);
+        self.fence(&changes.fenced);
         self.leave_addresses(&changes.moved, false);
         self.start_moves(&changes.draining);
         self.finish_call();

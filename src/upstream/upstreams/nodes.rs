@@ -113,6 +113,7 @@ impl Upstreams {
             addresses: vec![address],
             status: Status::Ready,
             health: Health::Unknown,
+            fenced: false,
         };
         let by_id = (tenant.clone(), id);
         if let Some(&known) = self.by_id.get(&by_id)
