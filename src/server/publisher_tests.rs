@@ -1,12 +1,14 @@
 //! A publisher with a registry, a resolver and a worker that the test controls.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
 use super::*;
 use crate::cluster::{ALIAS_LABEL, ClusterKey, ClusterRegistry, Endpoint, MemoryRegistry};
 use crate::cluster::{Snapshot, Status};
-use crate::proxy::HealthChange;
+use crate::proxy::{HealthChange, HealthEvent};
 use crate::reactor::poll_and_inbox;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -44,6 +46,7 @@ impl Fixture {
             None,
             listing(first),
             Default::default(),
+            Primaries::default(),
             Arc::clone(&process),
             lookup,
         );
@@ -313,6 +316,7 @@ fn instance_that_returns_before_the_next_snapshot_keeps_its_health() {
         None,
         listing(&a),
         Default::default(),
+        Primaries::default(),
         Arc::clone(&process),
         unresolved(),
     );
