@@ -9,7 +9,7 @@ use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
-use support::{MASTER, Proxy, Sentinels, Wire, unused_port, wait_until};
+use support::{MASTER, Proxy, Sentinels, Wire, array, unused_port, wait_until};
 use tempfile::TempDir;
 
 const CLIENTS: usize = 8;
@@ -79,6 +79,14 @@ impl Writer {
     }
 }
 
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+}
+
 /// All keys of a server.
 fn keys_of(sentinels: &Sentinels, server: usize) -> HashSet<String> {
     let reply = sentinels.server(server).ask("KEYS *");
@@ -101,6 +109,8 @@ fn planned_failover_under_load() {
     );
     let all_have = |n: u64| progress.iter().all(|it| it.load(Ordering::SeqCst) >= n);
     let (new, writers) = thread::scope(|scope| {
+        // Ends the clients when a check fails, too.
+        let _guard = StopOnDrop(&stop);
         let writers: Vec<_> = (0..CLIENTS)
             .map(|number| {
                 let (writer, progress) = (Writer::new(&proxy, number), &progress[number]);
@@ -108,8 +118,7 @@ fn planned_failover_under_load() {
             })
             .collect();
         wait_until("all clients write", || all_have(WRITES));
-        sentinels.fail_over();
-        let new = sentinels.wait_switched(0);
+        let new = sentinels.fail_over(0);
         wait_until("the proxy follows", || {
             proxy.logged("sentinel: switched") == 1
         });
@@ -179,12 +188,48 @@ fn replica_takes_over_when_the_primary_dies() {
     sentinels.server_mut(0).start_again();
     wait_until("the old primary is a replica", || {
         assert_eq!(client.ask("GET k"), "$1 2");
-        sentinels.server(0).ask("ROLE").contains("$5 slave")
+        sentinels.server(new).stat("connected_slaves") == 2
     });
     assert_eq!(client.ask("INCR k"), ":3");
     assert_eq!(sentinels.server(new).ask("GET k"), "$1 3");
     assert_eq!(proxy.logged("sentinel: switched"), 1);
     assert!(sentinels.server(0).connections().is_empty());
+}
+
+/// Its connections stay open, so the clients wait until the sentinels have agreed.
+#[test]
+fn clients_of_a_primary_that_hangs_continue_at_the_new_one() {
+    let sentinels = Sentinels::start();
+    let proxy = Proxy::behind(&sentinels, &["--core-num=1"]);
+    let [mut reader, mut writer, mut late] =
+        ["admin", "ann", "bob"].map(|it| proxy.client_as(it, &password(it)));
+    assert_eq!(writer.ask_all("SET k 1 | WAIT 2 10000"), ["+OK", ":2"]);
+    assert_eq!(reader.ask("GET k"), "$1 1");
+    sentinels.server(0).freeze();
+    reader.send(array("GET k"));
+    writer.send(array("INCR k"));
+    // Its connection to the frozen server has not been made.
+    late.send(array("BLPOP list 0.001"));
+    let new = sentinels.wait_switched(0);
+    assert_eq!(writer.reply(), UNKNOWN_OUTCOME);
+    assert_eq!(reader.reply(), "$1 1");
+    assert_eq!(writer.ask("INCR k"), ":2");
+    let late = late.reply();
+    assert!(
+        late == "*-1" || late.ends_with(": the primary has changed"),
+        "{late}"
+    );
+    sentinels.server(0).thaw();
+    assert_eq!(writer.ask("INCR k"), ":3");
+    assert_eq!(sentinels.server(new).ask("GET k"), "$1 3");
+}
+
+/// The password of a user of every server.
+fn password(user: &str) -> String {
+    match user {
+        "admin" => "admin".to_owned(),
+        user => format!("{user}pw"),
+    }
 }
 
 #[test]

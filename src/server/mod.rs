@@ -12,7 +12,8 @@
 //! | router.file, tenants.file | check a file for changes | when the proxy stops |
 //! | router.state-file | writes the owners of names | when the publisher has ended |
 //! | control-plane | requests clusters from a control plane | when the proxy stops |
-//! | sentinels, sentinel-N, sentinel-N-sub, sentinel-role | follow primaries | when the proxy stops |
+//! | sentinels | decides which server is a primary | when the proxy stops |
+//! | sentinel-N, sentinel-N-sub, sentinel-role | ask a sentinel or a server | when the proxy stops |
 //! | signals | acts on signals | when the proxy has stopped |
 //! | the caller of [`Proxy::run`] | waits for a reason to stop | when workers and service ended |
 

@@ -81,21 +81,32 @@ impl Sentinels {
         &mut self.servers[number]
     }
 
-    /// Has the sentinels make a replica the primary.
-    pub(crate) fn fail_over(&self) {
-        let reply = self.sentinels[0].ask(&format!("SENTINEL FAILOVER {MASTER}"));
-        assert_eq!(reply, "+OK");
+    /// Has the sentinels replace this primary, and returns the new one. A sentinel gives up a
+    /// failover that takes too long.
+    pub(crate) fn fail_over(&self, from: usize) -> usize {
+        wait_until("a sentinel replaces the primary", || {
+            let first = &self.sentinels[0];
+            let is_done = self.named_by(first) != Some(from);
+            if !is_done {
+                // An error says that a failover is in progress, or that no replica is ready.
+                first.ask(&format!("SENTINEL FAILOVER {MASTER}"));
+            }
+            is_done
+        });
+        self.wait_switched(from)
     }
 
     /// The server that all sentinels name.
     pub(crate) fn primary(&self) -> Option<usize> {
-        let named = self.sentinels.iter().map(|sentinel| {
-            let reply = sentinel.ask(&format!("SENTINEL GET-MASTER-ADDR-BY-NAME {MASTER}"));
-            let port: u16 = reply.rsplit(' ').next().unwrap().parse().unwrap();
-            self.servers.iter().position(|it| it.port() == port)
-        });
-        let named: Vec<_> = named.collect();
+        let named: Vec<_> = self.sentinels.iter().map(|it| self.named_by(it)).collect();
         named[0].filter(|_| named.iter().all(|it| *it == named[0]))
+    }
+
+    /// The server that a sentinel names.
+    fn named_by(&self, sentinel: &Sentinel) -> Option<usize> {
+        let reply = sentinel.ask(&format!("SENTINEL GET-MASTER-ADDR-BY-NAME {MASTER}"));
+        let port: u16 = reply.rsplit(' ').next().unwrap().parse().unwrap();
+        self.servers.iter().position(|it| it.port() == port)
     }
 
     /// Waits until all sentinels name another server, and returns it.
@@ -126,7 +137,7 @@ impl Sentinel {
             "port {port}\nbind 127.0.0.1\ndir {}\nloglevel warning\n\
              sentinel monitor {MASTER} 127.0.0.1 {primary} 2\n\
              sentinel down-after-milliseconds {MASTER} 3000\n\
-             sentinel failover-timeout {MASTER} 2000\n",
+             sentinel failover-timeout {MASTER} 3000\n",
             dir.path().display()
         );
         let path = dir.path().join("sentinel.conf");

@@ -231,8 +231,9 @@ impl Machine {
     }
 
     /// A verifier ended. A login in flight on it is retried if the verifier had verified one
-    /// before, or was fenced; otherwise the login fails with the reason. If the verifier never worked, the next
-    /// queued login fails instead; if it was the last verifier, all queued logins fail.
+    /// before, or was fenced; otherwise the login fails with the reason. If the verifier never
+    /// worked, the next queued login fails instead; if it was the last verifier, all queued logins
+    /// fail.
     pub(in crate::proxy) fn verifier_ended(&mut self, key: LinkKey, link: &Link, why: &Failure) {
         let of = link.instance;
         let Some((gone, last)) = self.upstreams.verifier_ended(key, link) else {

@@ -1,7 +1,7 @@
 //! `--router.sentinels`: the addresses of primaries, as sentinels know them.
 //!
 //! ```text
-//!   publisher ──names──► watcher ──names──► asker of each sentinel: SENTINEL GET-MASTER-ADDR-BY-NAME
+//!   publisher ──names──► watcher ──names──► asker of each sentinel: GET-MASTER-ADDR-BY-NAME
 //!       ▲                │ ▲ ▲ ▲                     │ its answers, each second
 //!       │                │ │ │ └─────────────────────┘
 //!       │                │ │ └── subscriber of each sentinel: +switch-master, a reason to ask now

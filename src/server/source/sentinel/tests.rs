@@ -137,7 +137,7 @@ fn role_reply(role: &str) -> String {
 
 /// The words of the next command. `None` at the end.
 fn read_command(reader: &mut BufReader<TcpStream>) -> Option<String> {
-    let mut number = |reader: &mut BufReader<TcpStream>| {
+    let number = |reader: &mut BufReader<TcpStream>| {
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
         line.get(1..)?.trim_end().parse::<usize>().ok()
