@@ -13,7 +13,7 @@
 //! | router.state-file | writes the owners of names | when the publisher has ended |
 //! | control-plane | requests clusters from a control plane | when the proxy stops |
 //! | sentinels | decides which server is a primary | when the proxy stops |
-//! | sentinel-N, sentinel-N-sub, sentinel-role | ask a sentinel or a server | when the proxy stops |
+//! | sentinel-N, sentinel-N-sub, sentinel-role | ask sentinels and servers | with it |
 //! | signals | acts on signals | when the proxy has stopped |
 //! | the caller of [`Proxy::run`] | waits for a reason to stop | when workers and service ended |
 
