@@ -12,6 +12,10 @@ use super::key::ClusterKey;
 /// key.
 pub const ALIAS_LABEL: &str = "tenant";
 
+/// The label that names the primary of an instance as sentinels know it. The address of the
+/// instance is the address of that primary.
+pub const SENTINEL_LABEL: &str = "sentinel";
+
 /// A Redis or Valkey server (or a group of servers behind one address) that serves a cluster.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct ClusterInstance {
@@ -19,8 +23,8 @@ pub struct ClusterInstance {
     pub key: ClusterKey,
     /// The name of the instance, unique within the cluster.
     pub id: String,
-    /// Labels that the control plane sets. The proxy reads [`ALIAS_LABEL`] and the labels of
-    /// [`TenantLimits::from_labels`](super::TenantLimits::from_labels) and of
+    /// Labels that the control plane sets. The proxy reads [`ALIAS_LABEL`], [`SENTINEL_LABEL`] and
+    /// the labels of [`TenantLimits::from_labels`](super::TenantLimits::from_labels) and of
     /// [`RedisCluster::from_labels`](super::RedisCluster::from_labels), and ignores all others.
     pub labels: BTreeMap<String, String>,
     /// The addresses at which the instance listens. The proxy uses the first endpoint; when its
@@ -52,6 +56,11 @@ impl ClusterInstance {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
         let alias = self.labels.get(ALIAS_LABEL)?;
         ((1..=64).contains(&alias.len()) && alias.bytes().all(known)).then_some(alias)
+    }
+
+    /// The name under which sentinels monitor the primary, from the label [`SENTINEL_LABEL`].
+    pub fn sentinel(&self) -> Option<&str> {
+        self.labels.get(SENTINEL_LABEL).map(String::as_str)
     }
 
     /// The endpoint that the proxy connects to.

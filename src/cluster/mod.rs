@@ -23,7 +23,7 @@ pub use balancer::Balancer;
 pub use builder::{Known, SnapshotBuilder};
 pub use catalog::{Catalog, Cluster};
 pub use health::Health;
-pub use instance::{ALIAS_LABEL, ClusterInstance, Endpoint, Status, UnknownStatus};
+pub use instance::{ALIAS_LABEL, ClusterInstance, Endpoint, SENTINEL_LABEL, Status, UnknownStatus};
 pub use json::JsonError;
 pub use key::{ClusterKey, ClusterName, Location, TenantKey};
 pub use limits::{TenantLimits, TenantRules};

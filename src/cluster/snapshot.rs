@@ -56,6 +56,9 @@ pub struct Instance {
     pub health: Health,
     /// What its labels say about Redis Cluster.
     pub redis_cluster: RedisCluster,
+    /// The address is that of a primary. When another server becomes the primary, the proxy closes
+    /// its connections to this one at once.
+    pub fenced: bool,
 }
 
 /// The name of an instance within its cluster. A clone shares the text.
@@ -189,6 +192,7 @@ impl Instance {
             status: instance.status,
             health,
             redis_cluster: RedisCluster::from_labels(&instance.labels).0,
+            fenced: instance.sentinel().is_some(),
         }
     }
 }

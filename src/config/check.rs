@@ -9,6 +9,9 @@ use super::{BackendPool, Config};
 /// Room for one ordinary request and its reply.
 const TENANT_BUFFER_BYTES_MIN: u64 = 64 << 10;
 
+/// The name of the primary in the configuration file that comes with Redis.
+const SENTINEL_MASTER: &str = "mymaster";
+
 /// Rejects options that contradict each other and fills in the defaults that depend on others.
 pub(super) fn check(settings: &Settings, config: &mut Config) -> Result<(), ConfigError> {
     router(settings, config)?;
@@ -38,7 +41,7 @@ fn router(settings: &Settings, config: &mut Config) -> Result<(), ConfigError> {
             "router.state-file",
             "router.file",
         ],
-        RouterType::Sync => &["router.static-be"],
+        RouterType::Sync => &["router.static-be", "router.sentinel-master"],
     };
     if let Some(setting) = of_other_type.iter().find_map(|name| settings.get(name)) {
         let reason = format!("cannot be used with --router.type={}", config.router.kind);
@@ -53,12 +56,43 @@ fn router(settings: &Settings, config: &mut Config) -> Result<(), ConfigError> {
         let remedy = "add --router.cp-addr=HOST:PORT";
         return Err(setting.error("no control plane is set", remedy));
     }
+    sentinels(settings, config)?;
     if settings.get("admin-commands").is_none() {
         config.admin_commands = match config.router.kind {
             RouterType::Static => AdminCommands::Allow,
             RouterType::Sync => AdminCommands::Deny,
         };
     }
+    Ok(())
+}
+
+/// The static router has one backend: an address, or a primary that sentinels know.
+fn sentinels(settings: &Settings, config: &mut Config) -> Result<(), ConfigError> {
+    let router = &config.router;
+    let of_sentinels = [
+        "router.sentinel-master",
+        "router.sentinel-user",
+        "router.sentinel-password",
+    ];
+    let of_sentinels = of_sentinels.iter().find_map(|name| settings.get(name));
+    if let Some(setting) = of_sentinels.filter(|_| router.sentinels.is_empty()) {
+        let remedy = "add --router.sentinels=HOST:PORT,…";
+        return Err(setting.error("no sentinels are set", remedy));
+    }
+    let user = settings.get("router.sentinel-user");
+    if let Some(setting) = user.filter(|_| router.sentinel_password.is_none()) {
+        let remedy = "add --router.sentinel-password=PASSWORD";
+        return Err(setting.error("no password is set", remedy));
+    }
+    if router.sentinels.is_empty() || router.kind == RouterType::Sync {
+        return Ok(());
+    }
+    if let Some(setting) = settings.get("router.static-be") {
+        let reason = "cannot be used with --router.sentinels";
+        return Err(setting.error(reason, "remove one of the two"));
+    }
+    let master = &mut config.router.sentinel_master;
+    master.get_or_insert_with(|| SENTINEL_MASTER.to_owned());
     Ok(())
 }
 

@@ -95,8 +95,16 @@ pub struct Node {
 pub struct Router {
     /// Where clusters come from.
     pub kind: RouterType,
-    /// The backend of the static router.
+    /// The backend of the static router, unless sentinels know its address.
     pub static_be: HostPort,
+    /// The sentinels that know the primaries of clusters.
+    pub sentinels: Vec<HostPort>,
+    /// The name of the static router's primary at the sentinels.
+    pub sentinel_master: Option<String>,
+    /// The user that the proxy logs in to the sentinels as; `None` is the default user.
+    pub sentinel_user: Option<String>,
+    /// The password of that user.
+    pub sentinel_password: Option<Secret>,
     /// The control plane that the sync router follows, as `HOST:PORT` or `http://HOST:PORT`.
     pub cp_addr: Option<String>,
     /// The bearer token that is sent to the control plane.
@@ -257,6 +265,10 @@ impl Default for Config {
                     host: "127.0.0.1".to_owned(),
                     port: 6379,
                 },
+                sentinels: Vec::new(),
+                sentinel_master: None,
+                sentinel_user: None,
+                sentinel_password: None,
                 cp_addr: None,
                 cp_token: None,
                 file: None,

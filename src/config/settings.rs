@@ -21,11 +21,12 @@ pub(super) struct Setting {
     from_env: bool,
 }
 
-/// Writes the setting as the user wrote it, `--port=1` or `ELIKA_PORT=1`. A token is written as
-/// `…`.
+/// Writes the setting as the user wrote it, `--port=1` or `ELIKA_PORT=1`. A token and a
+/// password are written as `…`.
 impl fmt::Display for Setting {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secret = self.row.name.ends_with("-token");
+        let secret = ["-token", "-password"];
+        let secret = secret.iter().any(|end| self.row.name.ends_with(end));
         let text = if secret { "…" } else { &self.text };
         write!(f, "{}={text}", self.written_name())
     }

@@ -11,8 +11,8 @@ mod routing;
 use super::Config;
 use super::values::{
     AdminCommands, Balancer, Choice, FILE, Front, HOST_PORT, HostPort, LogLevel, NAME, OnLoss,
-    PATH, RouterType, SECRET, choose, parse_control_plane, parse_file, parse_name, parse_path,
-    parse_secret,
+    PATH, RouterType, SECRET, SENTINELS, choose, parse_control_plane, parse_file, parse_name,
+    parse_path, parse_secret, parse_sentinels,
 };
 use Value::{Number, OneOf, Text};
 use limits::LIMITS;

@@ -234,6 +234,22 @@ fn check_host(host: &str) -> Result<(), &'static str> {
 /// The form that [`HostPort::parse`] accepts.
 pub(super) const HOST_PORT: &str = "HOST:PORT, where HOST is a name, an IPv4 address or [IPv6]";
 
+/// The form that [`parse_sentinels`] accepts.
+pub(super) const SENTINELS: &str = "HOST:PORT,HOST:PORT,…, each sentinel once";
+
+/// Parses a list of sentinels. Each of them has one vote, so none may occur twice.
+pub(super) fn parse_sentinels(text: &str) -> Result<Vec<HostPort>, &'static str> {
+    let mut sentinels: Vec<HostPort> = Vec::new();
+    for sentinel in text.split(',') {
+        let sentinel = HostPort::parse(sentinel.trim())?;
+        if sentinels.contains(&sentinel) {
+            return Err("has a sentinel twice");
+        }
+        sentinels.push(sentinel);
+    }
+    Ok(sentinels)
+}
+
 /// Parses the address of a control plane: `HOST:PORT` or `http://HOST:PORT`.
 ///
 /// # Errors
@@ -278,10 +294,10 @@ impl fmt::Debug for Secret {
 /// The form that [`parse_secret`] accepts.
 pub(super) const SECRET: &str = "1 to 512 printable ASCII characters, no spaces";
 
-/// Parses a bearer token of an HTTP header.
+/// Parses a bearer token of an HTTP header, or a password.
 pub(super) fn parse_secret(text: &str) -> Result<Option<Secret>, &'static str> {
     if !text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("has characters that are not allowed in a token");
+        return Err("has characters that are not allowed");
     }
     match text.len() {
         0 => Err("is empty"),

@@ -26,6 +26,8 @@ pub enum Failure {
     TurnedAway(String),
     /// The server runs a script: this is its reply to all commands. Its text, without the `-`.
     Busy(String),
+    /// The proxy closed the link: another server is the primary of the instance. Not a failure.
+    Fenced,
     /// The proxy closed the link: it is not needed or not usable any more. Not a failure.
     Removed,
 }
@@ -37,6 +39,11 @@ impl From<ReplyError> for Failure {
 }
 
 impl Failure {
+    /// Did the proxy end the link itself?
+    pub(crate) fn is_own(&self) -> bool {
+        matches!(self, Self::Fenced | Self::Removed)
+    }
+
     /// The error for a request that may have been executed.
     pub(crate) fn error_if_sent(&self) -> ErrorReply {
         ErrorReply::Proxy(match self {
@@ -54,6 +61,7 @@ impl Failure {
             }
             Self::Lost => ErrorReply::unavailable("connection closed"),
             Self::TimedOut => ErrorReply::unavailable("timed out"),
+            Self::Fenced => ErrorReply::unavailable("the primary has changed"),
             Self::Removed => ErrorReply::unavailable("removed"),
             Self::Unreachable(why) | Self::Starved(why) | Self::Desync(why) => {
                 ErrorReply::Unavailable(why.clone().into())

@@ -157,6 +157,7 @@ impl Machine {
         let changes = self.upstreams.apply_snapshot(snapshot, self.now);
         self.retire_instances(&changes.gone);
         self.follow_modes(&changes.modes);
+        self.fence(&changes.fenced);
         self.leave_addresses(&changes.moved, false);
         self.start_moves(&changes.draining);
         self.finish_call();

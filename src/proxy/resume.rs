@@ -7,15 +7,15 @@ use crate::proxy::machine::Machine;
 use crate::proxy::work::Work;
 use crate::session::client::Client;
 use crate::session::client::{Flag, Hold};
-use crate::store::key::{ClientKey, ConnKey};
+use crate::store::key::{ClientKey, ConnKey, LinkKey};
 
 impl Machine {
     /// Resumes the clients that may continue. Call once per turn, after its events.
     pub fn resume(&mut self) {
         self.put_question();
         for key in self.links.take_unresolved() {
-            let why = Failure::Unreachable("its name does not resolve".into());
-            self.fail(key, &why);
+            let why = self.why_unresolved(key).into();
+            self.fail(key, &Failure::Unreachable(why));
         }
         self.run_work();
         // Clients that become ready meanwhile are resumed in the next turn.
@@ -27,6 +27,15 @@ impl Machine {
         }
         self.resume_backlog();
         self.finish_call();
+    }
+
+    /// Why the instance of a link has no address.
+    fn why_unresolved(&self, key: LinkKey) -> &'static str {
+        let instance = self.links.get(key).map(|link| link.instance);
+        match instance.and_then(|it| self.upstreams.describe(it)) {
+            Some((_, _, "")) => "its primary is not known",
+            _ => "its name does not resolve",
+        }
     }
 
     pub(super) fn resume_client(&mut self, key: ClientKey) {

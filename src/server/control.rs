@@ -14,8 +14,9 @@ use crate::service::{self, Page, ProcessInfo};
 
 use super::acceptor::AcceptCounts;
 use super::process_state::ProcessState;
-use super::publisher::Update;
 use super::source::Sources;
+use super::source::sentinel::{Sentinels, Stats};
+use super::update::Update;
 use super::{Event, now, send_to_all};
 
 /// Longest wait for the statistics of the workers.
@@ -126,6 +127,7 @@ impl service::Control for Control {
     }
 
     fn metrics(&self) -> String {
+        let sentinels = self.sources.sentinels().map(Sentinels::stats);
         let info = ProcessInfo {
             node: self.node.clone(),
             namespace: self.namespace.clone(),
@@ -135,6 +137,9 @@ impl service::Control for Control {
             clients_refused: self.accepts.refused(),
             accept_pauses: self.accepts.pauses(),
             names_refused: self.process.names_refused(),
+            sentinels: sentinels.map(Stats::sentinels).unwrap_or_default(),
+            sentinel_switches: sentinels.map_or(0, Stats::switches),
+            primaries_unknown: sentinels.map_or(0, Stats::unknown),
             clusters: self.clusters(),
         };
         let health = |tenant: &TenantKey, instance: &InstanceId| {

@@ -12,6 +12,8 @@
 //! | router.file, tenants.file | check a file for changes | when the proxy stops |
 //! | router.state-file | writes the owners of names | when the publisher has ended |
 //! | control-plane | requests clusters from a control plane | when the proxy stops |
+//! | sentinels | decides which server is a primary | when the proxy stops |
+//! | sentinel-N, sentinel-N-sub, sentinel-role | ask sentinels and servers | with it |
 //! | signals | acts on signals | when the proxy has stopped |
 //! | the caller of [`Proxy::run`] | waits for a reason to stop | when workers and service ended |
 
@@ -23,6 +25,7 @@ mod loads;
 mod log_level;
 mod memory;
 mod open_files;
+mod primaries;
 mod process_state;
 mod publisher;
 mod registry;
@@ -35,6 +38,7 @@ mod source;
 mod spawn;
 mod startup_log;
 mod tenant_warnings;
+mod update;
 mod worker_handle;
 mod workers;
 
@@ -47,7 +51,7 @@ use std::time::{Duration, Instant};
 
 use crate::cluster::{
     ClusterInstance, ClusterKey, ClusterRegistry, Endpoint, MemoryRegistry, RegistryError,
-    TenantKey,
+    SENTINEL_LABEL, TenantKey,
 };
 use crate::config::{Config, RouterType};
 
@@ -56,14 +60,16 @@ use control::Control;
 use loads::Loads;
 use log_level::LevelSource;
 use process_state::ProcessState;
-use publisher::{Publisher, Update};
+use publisher::Publisher;
 use registry::{Change, RegistryUpdate, WatchedRegistry};
 use resolver::Resolver;
 use service_thread::ServiceThread;
 use startup_log::log_startup;
+use update::Update;
 use worker_handle::WorkerHandle;
 
 use source::Sources;
+use source::sentinel::Sentinels;
 use spawn::spawn;
 use workers::{polls_and_inboxes, send_to_all, spawn_workers};
 
@@ -166,11 +172,13 @@ impl Proxy {
         let addresses = addresses.map(|it| (it.address(), it.admin_address()));
 
         let (owners, owners_writer) = sources.owners()?;
+        let sentinels = sources.sentinels();
         let publisher = Publisher::new(
             (updates.clone(), received),
             default_tenant,
             registry::read(&*registry),
             owners,
+            sentinels.map(Sentinels::primaries).unwrap_or_default(),
             Arc::clone(&process),
             Resolver::system(),
         );
@@ -266,7 +274,13 @@ fn add_static_cluster(
         port: backend.port,
         name: "redis".to_owned(),
     };
-    registry.status_change(ClusterInstance::new(key, "static", endpoint))?;
+    let mut instance = ClusterInstance::new(key, "static", endpoint);
+    if let Some(master) = &config.router.sentinel_master {
+        instance.endpoints.clear();
+        let label = (SENTINEL_LABEL.to_owned(), master.clone());
+        instance.labels.extend([label]);
+    }
+    registry.status_change(instance)?;
     Ok(tenant)
 }
 

@@ -9,23 +9,23 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
-use std::{io, net::SocketAddr};
 
 use crate::cluster::{
     ClusterInstance, ClusterKey, Health, InstanceId, Known, Owners, SnapshotBuilder, TenantKey,
     TenantRules,
 };
-use crate::proxy::HealthEvent;
 use crate::reactor::{Inbox, Message};
 
 use super::host_names::HostNames;
 use super::now;
+use super::primaries::Primaries;
 use super::process_state::ProcessState;
 use super::registry::{Listed, Listing};
 use super::resolver::{Lookup, Resolver};
 use super::tenant_warnings::{
     TenantWarnings, bad_aliases, bad_cluster_labels, refused_name, unknown_commands,
 };
+use super::update::Update;
 
 /// Shortest time between two snapshots, because each worker goes through a new one completely. The
 /// first change after a longer pause is published at once.
@@ -44,29 +44,11 @@ const LISTINGS_AFTER_RELEASE: u8 = 2;
 /// Longest wait for updates.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// An input of the publisher.
-#[derive(Debug)]
-pub(super) enum Update {
-    /// All that the registry lists now.
-    Listing(Listing),
-    /// The instances that the registry lists now for one tenant, and clusters added to it.
-    Tenant(TenantKey, Listed),
-    /// The result of looking up a host name.
-    Resolved(String, io::Result<Vec<SocketAddr>>),
-    /// A worker's event, with the worker's number.
-    HealthEvent(usize, HealthEvent),
-    /// The content of the tenants' file.
-    Rules(TenantRules),
-    /// A cluster was deleted: its names are free.
-    Release(ClusterKey),
-    /// The proxy has stopped.
-    Stop,
-}
-
 pub(super) struct Publisher {
     updates: Receiver<Update>,
     builder: SnapshotBuilder,
     listing: Listing,
+    primaries: Primaries,
     names: HostNames,
     resolver: Resolver,
     rules: TenantRules,
@@ -97,6 +79,7 @@ impl Publisher {
         default_tenant: Option<TenantKey>,
         listing: Listing,
         (owners, writer): (Owners, Option<Sender<Owners>>),
+        primaries: Primaries,
         process: Arc<ProcessState>,
         lookup: Lookup,
     ) -> Self {
@@ -113,6 +96,7 @@ impl Publisher {
             dirty: default_tenant.iter().cloned().collect(),
             builder: SnapshotBuilder::with_owners(default_tenant, owners),
             listing: Listing::default(),
+            primaries,
             names: HostNames::new(now),
             resolver: Resolver::new(lookup, deliver),
             rules: TenantRules::default(),
@@ -127,7 +111,8 @@ impl Publisher {
         // The tenants' file has been read already: its rules are in the channel.
         publisher.wait(now);
         publisher.resolve_names(now);
-        while publisher.names.any_new() && self::now() < now + FIRST_TIMEOUT {
+        let unknown = |it: &Self| it.names.any_new() || it.primaries.any_unknown();
+        while unknown(&publisher) && self::now() < now + FIRST_TIMEOUT {
             publisher.wait(now + FIRST_TIMEOUT);
         }
         publisher.publish();
@@ -200,7 +185,15 @@ impl Publisher {
                     self.dirty.extend(self.names.tenants(&name).cloned());
                 }
             }
+            Update::Primary(name, address) => {
+                for tenant in self.primaries.take(name, address) {
+                    if let Some(listed) = self.listing.get(&tenant).cloned() {
+                        self.take_tenant(tenant, listed, now);
+                    }
+                }
+            }
             Update::HealthEvent(worker, event) => {
+                self.primaries.note(&event);
                 let tenant = self.listing.get_key_value(event.tenant.as_str());
                 let tenant = tenant.map(|(tenant, _)| tenant.clone());
                 if self.process.health_table().take_event(worker, event) {
@@ -242,6 +235,7 @@ impl Publisher {
     /// Takes the listing of one tenant. Of many tenants, most are unchanged.
     fn take_tenant(&mut self, tenant: TenantKey, mut new: Listed, now: Instant) {
         new.prefer(self.builder.owners().owner(tenant.as_str()));
+        self.primaries.apply(&tenant, &mut new);
         let old = self.listing.remove(&tenant).unwrap_or_default();
         if old != new {
             self.update_instances(&tenant, &new.instances, &old.instances, now);
@@ -324,6 +318,7 @@ impl Publisher {
     }
 
     fn resolve_names(&mut self, now: Instant) {
+        self.primaries.send_names();
         for (name, failed) in self.names.due(now) {
             self.resolver.ask(name, failed);
         }
@@ -368,6 +363,7 @@ impl Publisher {
             let wrong = wrong.into_iter().chain(bad_aliases(instances));
             let wrong = wrong.chain(bad_cluster_labels(instances));
             let wrong = wrong.chain(unknown_commands(&limits, &mut commands));
+            let wrong = wrong.chain(self.primaries.not_followed(instances));
             warnings.entry(tenant.clone()).or_default().extend(wrong);
             limits
         };

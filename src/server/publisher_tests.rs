@@ -1,12 +1,14 @@
 //! A publisher with a registry, a resolver and a worker that the test controls.
 
+use std::io;
+use std::net::SocketAddr;
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
 use super::*;
 use crate::cluster::{ALIAS_LABEL, ClusterKey, ClusterRegistry, Endpoint, MemoryRegistry};
-use crate::cluster::{Snapshot, Status};
-use crate::proxy::HealthChange;
+use crate::cluster::{SENTINEL_LABEL, Snapshot, Status};
+use crate::proxy::{HealthChange, HealthEvent};
 use crate::reactor::poll_and_inbox;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -36,7 +38,20 @@ fn listing(instances: &[ClusterInstance]) -> Listing {
 
 impl Fixture {
     fn start(first: &[ClusterInstance], lookup: Lookup) -> Self {
+        Self::with(first, lookup, Primaries::default(), Vec::new())
+    }
+
+    /// A publisher that has these updates before its first snapshot.
+    fn with(
+        first: &[ClusterInstance],
+        lookup: Lookup,
+        primaries: Primaries,
+        early: Vec<Update>,
+    ) -> Self {
         let (updates, receiver) = channel();
+        for update in early {
+            updates.send(update).unwrap();
+        }
         let (poll, sender, inbox) = poll_and_inbox().unwrap();
         let process = Arc::new(ProcessState::new(1));
         let publisher = Publisher::new(
@@ -44,6 +59,7 @@ impl Fixture {
             None,
             listing(first),
             Default::default(),
+            primaries,
             Arc::clone(&process),
             lookup,
         );
@@ -116,6 +132,28 @@ fn registry_changes_are_in_the_next_snapshot() {
         (0, next_snapshot.version() + 1)
     );
     assert_eq!(next.tenants().count(), 1, "the cluster is still there");
+}
+
+#[test]
+fn primary_that_sentinels_name_is_in_the_next_snapshot() {
+    let mut a = instance("a", "10.0.0.9");
+    a.labels.insert(SENTINEL_LABEL.into(), "m".into());
+    let primary = |ip: &str| Update::Primary("m".into(), SocketAddr::new(ip.parse().unwrap(), 1));
+    let primaries = Primaries::new(|_| {});
+    let early = vec![primary("10.0.0.1")];
+    let fixture = Fixture::with(&[a.clone()], unresolved(), primaries, early);
+    let first = fixture.process.snapshot();
+    assert_eq!(contents(&first), ["a ready unknown 10.0.0.1:1"]);
+    let mut instances = first.tenants().flat_map(|tenant| &tenant.instances);
+    assert!(instances.all(|it| it.fenced && it.address_text == "10.0.0.1:1"));
+    fixture.updates.send(primary("::1")).unwrap();
+    let second = ["a ready unknown [::1]:1"];
+    assert_eq!(contents(&fixture.next_snapshot()), second);
+    // The registry's endpoint does not count.
+    a.endpoints = vec![Endpoint::new("10.0.0.8", 1)];
+    fixture.list(&[a, instance("b", "10.0.0.2")]);
+    let third = ["a ready unknown [::1]:1", "b ready unknown 10.0.0.2:6379"];
+    assert_eq!(contents(&fixture.next_snapshot()), third);
 }
 
 #[test]
@@ -313,6 +351,7 @@ fn instance_that_returns_before_the_next_snapshot_keeps_its_health() {
         None,
         listing(&a),
         Default::default(),
+        Primaries::default(),
         Arc::clone(&process),
         unresolved(),
     );

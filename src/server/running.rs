@@ -9,9 +9,9 @@ use std::time::Duration;
 use crate::reactor::{Inbox, Message};
 
 use super::control::Control;
-use super::publisher::Update;
 use super::service_thread::ServiceThread;
 use super::source::Sources;
+use super::update::Update;
 use super::{Event, now, send_to_all};
 
 /// A running proxy. Dropping this leaves it running; see [`stop`](Running::stop).

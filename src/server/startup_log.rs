@@ -22,9 +22,14 @@ pub(super) fn log_startup(
         RouterType::Static => {
             let key = ClusterKey::local();
             let (tenant, backend) = (key.tenant(), &config.router.static_be);
-            log::info!(
-                "static router: cluster added cluster={key} tenant={tenant} address={backend}"
-            );
+            match &config.router.sentinel_master {
+                Some(master) => log::info!(
+                    "static router: cluster added cluster={key} tenant={tenant} master={master}"
+                ),
+                None => log::info!(
+                    "static router: cluster added cluster={key} tenant={tenant} address={backend}"
+                ),
+            }
         }
         RouterType::Sync => log::info!("sync router: following sources=\"{}\"", sources(config)),
     }

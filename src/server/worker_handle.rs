@@ -11,7 +11,7 @@ use crate::reactor::{AcceptOutcome, AcceptedClient, Inbox, ProcessHandle};
 
 use super::acceptor::Acceptor;
 use super::loads::Loads;
-use super::publisher::Update;
+use super::update::Update;
 
 #[derive(Debug)]
 pub(super) struct WorkerHandle {

@@ -195,8 +195,9 @@ impl Instance {
         of(self.health).max(of(self.health_of_all))
     }
 
-    /// Follows a new snapshot. Returns whether the addresses have changed.
-    pub(crate) fn apply(&mut self, new: &cluster::Instance, now: Millis) -> bool {
+    /// Follows a new snapshot. Returns what happens to links to other addresses than the present
+    /// ones, if the addresses have changed.
+    pub(crate) fn apply(&mut self, new: &cluster::Instance, now: Millis) -> Option<Moved> {
         self.health_of_all = new.health;
         self.redis_cluster = new.redis_cluster;
         if std::mem::take(&mut self.gone) {
@@ -214,20 +215,33 @@ impl Instance {
         let resolves = !new.addresses.is_empty();
         let stays = !resolves || self.addresses == new.addresses;
         if stays && resolves == self.resolves {
-            return false;
+            return None;
         }
         self.resolves = resolves;
         // These values belong to the previous addresses.
         (self.failures, self.retry_at, self.asked_at) = (0, now, None);
         (self.preferred, self.handshake_ms) = (0, u64::MAX);
         if stays {
-            return false;
+            return None;
         }
-        let moved = !self.addresses.is_empty();
+        let moved = match (self.addresses.is_empty(), new.fenced) {
+            (true, _) => None,
+            (false, true) => Some(Moved::Fenced),
+            (false, false) => Some(Moved::Retired),
+        };
         self.addresses.clone_from(&new.addresses);
-        self.moved_at = moved.then_some(now);
+        self.moved_at = (moved == Some(Moved::Retired)).then_some(now);
         moved
     }
+}
+
+/// What happens to the links to an instance's former addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// They finish their requests. Dedicated links stay for the grace period.
+    Retired,
+    /// They are closed at once: another server is the primary.
+    Fenced,
 }
 
 /// What a new snapshot of the registry changed.
@@ -237,8 +251,10 @@ pub(crate) struct Changes {
     pub gone: HashSet<InstanceKey>,
     /// Instances that started draining, including the removed ones.
     pub draining: HashSet<InstanceKey>,
-    /// Instances whose addresses changed.
+    /// Instances whose addresses changed, and whose former addresses are still good.
     pub moved: HashSet<InstanceKey>,
     /// Instances whose label changed that says whether they are Redis Clusters.
     pub modes: HashSet<InstanceKey>,
+    /// Instances whose addresses changed because another server is the primary.
+    pub fenced: HashSet<InstanceKey>,
 }

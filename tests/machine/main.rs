@@ -20,6 +20,7 @@ mod connection_limits;
 mod credentials;
 mod dedicated;
 mod failure;
+mod fencing;
 mod harness;
 mod health;
 mod instances;

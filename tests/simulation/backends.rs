@@ -231,7 +231,11 @@ impl World {
         let refused = session.is_some_and(|session| session.refused);
         let own = session.is_some_and(|it| it.own || it.waited);
         let unused = session.is_none_or(|it| !it.used);
-        let failed = link.late || refused || link.garbage || link.dying || server.unlisted;
+        // Another server is the primary.
+        let fenced = { self.view().since(link.begun) }
+            .any(|it| self.tenants[server.tenant].fenced && !it.leads_to(server));
+        let broken = refused || link.garbage || link.dying || server.unlisted;
+        let failed = link.late || broken || fenced;
         // A connection that was opened before a refusal, or before its server became unusable for
         // clients, is closed when it has no outstanding request. So is an unused connection, and an
         // old one without a login.

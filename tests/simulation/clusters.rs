@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use elika::cluster::{
-    ALIAS_LABEL, ClusterInstance, ClusterKey, Endpoint, Health, Known, Snapshot, Status, TenantKey,
-    TenantLimits,
+    ALIAS_LABEL, ClusterInstance, ClusterKey, Endpoint, Health, Known, SENTINEL_LABEL, Snapshot,
+    Status, TenantKey, TenantLimits,
 };
 
 use super::limits::{self, Count, Pause};
@@ -25,6 +25,8 @@ pub(crate) struct Tenant {
     pub(crate) home: TenantPlan,
     /// When its servers set a password for the default user.
     pub(crate) locked: bool,
+    /// Sentinels know the addresses of its instances: a new address fences the former one.
+    pub(crate) fenced: bool,
     /// The registry has the tenant.
     listed: bool,
     /// An alias of the tenant, which may belong to another tenant.
@@ -68,6 +70,7 @@ impl Tenant {
             cluster,
             home,
             locked: false,
+            fenced: index % 2 == 1,
             listed: true,
             alias: None,
             has_impostor: false,
@@ -99,10 +102,12 @@ impl Tenant {
         listed.map(|instance| {
             let address = address(instance.server);
             let endpoint = Endpoint::new(address.ip().to_string(), address.port());
-            let alias = self.alias.iter().cloned();
+            let alias = self.alias.iter().map(|it| (ALIAS_LABEL, it.as_str()));
+            let labels = alias.chain(self.fenced.then_some((SENTINEL_LABEL, "m")));
+            let labels = labels.map(|(name, value)| (name.to_owned(), value.to_owned()));
             let described = ClusterInstance {
                 status: instance.status,
-                labels: alias.map(|it| (ALIAS_LABEL.to_owned(), it)).collect(),
+                labels: labels.collect(),
                 ..ClusterInstance::new(self.cluster.clone(), &instance.id, endpoint)
             };
             Known {

@@ -23,6 +23,7 @@ mod proxy;
 mod random;
 mod redis;
 mod script;
+mod sentinel;
 mod wire;
 
 use std::process::{Command, ExitStatus};
@@ -36,6 +37,7 @@ pub(crate) use proxy::{Proxy, TENANT};
 pub(crate) use random::{Random, setting};
 pub(crate) use redis::{Feature, Redis, id_of, unused_port};
 pub(crate) use script::{Backend, HELLO, WHICH_BLOCK, hello_reply, request};
+pub(crate) use sentinel::{MASTER, Sentinels};
 pub(crate) use wire::{Wire, array, commands, packet, text};
 
 /// Longer than any step takes on a busy machine; a test that waits this long has failed.

@@ -6,7 +6,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
-use super::{Http, Redis, Wire, signal, wait_for, wait_until};
+use super::{Http, MASTER, Redis, Sentinels, Wire, signal, wait_for, wait_until};
 
 /// The tenant key of the static cluster.
 pub(crate) const TENANT: &str = "yigF5wkxq44";
@@ -33,6 +33,18 @@ impl Proxy {
     pub(crate) fn at(backend: &str, options: &[&str]) -> Self {
         let backend = format!("--router.static-be={backend}");
         Self::start(Command::new(BINARY), &[&[&*backend], options].concat())
+    }
+
+    /// A proxy that asks these sentinels for its backend.
+    pub(crate) fn behind(sentinels: &Sentinels, options: &[&str]) -> Self {
+        let list = format!("--router.sentinels={}", sentinels.addresses());
+        let master = format!("--router.sentinel-master={MASTER}");
+        Self::with_options(&[&[&*list, &*master], options].concat())
+    }
+
+    /// A proxy with these options alone.
+    pub(crate) fn with_options(options: &[&str]) -> Self {
+        Self::start(Command::new(BINARY), options)
     }
 
     /// A proxy with the sync router, which has no cluster yet.

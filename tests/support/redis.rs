@@ -255,7 +255,7 @@ pub(crate) fn id_of(line: &str) -> &str {
     rest.split(' ').next().unwrap()
 }
 
-fn program() -> Command {
+pub(super) fn program() -> Command {
     let program = std::env::var_os("ELIKA_TEST_SERVER");
     Command::new(program.unwrap_or_else(|| "redis-server".into()))
 }

@@ -15,7 +15,7 @@ pub use node::{Node, read};
 pub use write::{catalog_value, envelope, instance_value, key_value, object, owners_value, text};
 
 use super::catalog::{Catalog, Cluster};
-use super::instance::{ClusterInstance, Endpoint, Status};
+use super::instance::{ClusterInstance, Endpoint, SENTINEL_LABEL, Status};
 use super::key::{ClusterKey, ClusterName, Location};
 use super::owners::Owners;
 
@@ -44,7 +44,7 @@ impl ClusterInstance {
     /// Parses `{"key","id","labels","endpoints":[{"addr","port","name"}],"status","owner"}`.
     ///
     /// Optional are `labels`, `owner`, the `name` of an endpoint, `status` (default: `ready`), and
-    /// the `endpoints` of a deleted instance.
+    /// the `endpoints` of an instance that is deleted or has the label `sentinel`.
     ///
     /// # Errors
     ///
@@ -208,12 +208,13 @@ fn instance(node: &Node<'_>, of: ClusterKey) -> Result<ClusterInstance, JsonErro
     {
         return Err(own.wrong(format_args!("is not the key of its cluster, {of}")));
     }
-    let status = status(node)?;
+    let (status, labels) = (status(node)?, labels(node)?);
+    let needed = status != Status::Deleted && !labels.contains_key(SENTINEL_LABEL);
     Ok(ClusterInstance {
         key: of,
         id: filled(&node.needed("id")?)?,
-        labels: labels(node)?,
-        endpoints: endpoints(node, status)?,
+        labels,
+        endpoints: endpoints(node, needed)?,
         status,
         owner: optional(node, "owner")?,
     })
@@ -236,9 +237,10 @@ fn labels(node: &Node<'_>) -> Result<BTreeMap<String, String>, JsonError> {
     Ok(labels)
 }
 
-fn endpoints(node: &Node<'_>, status: Status) -> Result<Vec<Endpoint>, JsonError> {
+/// Parses the endpoints of an instance; `needed`: there must be one.
+fn endpoints(node: &Node<'_>, needed: bool) -> Result<Vec<Endpoint>, JsonError> {
     let list = match node.field("endpoints")? {
-        None if status == Status::Deleted => return Ok(Vec::new()),
+        None if !needed => return Ok(Vec::new()),
         None => return Err(node.wrong("has no field \"endpoints\"")),
         Some(list) => list,
     };
@@ -251,7 +253,7 @@ fn endpoints(node: &Node<'_>, status: Status) -> Result<Vec<Endpoint>, JsonError
             name: optional(&node, "name")?,
         });
     }
-    if endpoints.is_empty() && status != Status::Deleted {
+    if endpoints.is_empty() && needed {
         return Err(list.wrong("must have at least one endpoint"));
     }
     Ok(endpoints)

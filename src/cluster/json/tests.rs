@@ -72,9 +72,15 @@ fn optional_fields_have_defaults() {
     let instance = ClusterInstance::from_json(&text).unwrap();
     let endpoint = Endpoint::new("h", 1);
     assert_eq!(instance, ClusterInstance::new(cart(), "a", endpoint));
-    // A deleted instance needs no endpoints.
-    let text = format!(r#"{{"key":{KEY},"id":"a","status":"deleted"}}"#);
-    assert_eq!(ClusterInstance::from_json(&text).unwrap().endpoints, []);
+    // A deleted instance needs no endpoints, nor does one whose address sentinels know.
+    for field in [
+        r#""status":"deleted""#,
+        r#""labels":{"sentinel":"m"}"#,
+        r#""labels":{"sentinel":"m"},"endpoints":[]"#,
+    ] {
+        let text = format!(r#"{{"key":{KEY},"id":"a",{field}}}"#);
+        assert_eq!(ClusterInstance::from_json(&text).unwrap().endpoints, []);
+    }
 }
 
 #[test]

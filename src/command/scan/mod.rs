@@ -95,7 +95,7 @@ enum Stage {
     /// The keys of the same slot at the other node.
     Target(SocketAddr),
     /// The types of the keys that the stage before returned.
-    Types(Box<Stage>, Vec<Box<[u8]>>),
+    Types(Box<Self>, Vec<Box<[u8]>>),
 }
 
 /// A client's SCAN, until it has its reply.
@@ -295,7 +295,7 @@ impl Scan {
     }
 
     /// The client's reply: the keys so far, and where the scan goes on. `None`: it is complete.
-    fn page(&mut self, next: Option<ScanCursor>) -> ScanStep {
+    fn page(&self, next: Option<ScanCursor>) -> ScanStep {
         let only = self.request.only_slot();
         let next = next.filter(|next| only.is_none_or(|only| next.slot <= only));
         let next = next.map_or(0, ScanCursor::number).to_string();
@@ -309,7 +309,7 @@ impl Scan {
     }
 
     /// The page ends with this slot, which is done.
-    fn page_until(&mut self, last: Slot) -> ScanStep {
+    fn page_until(&self, last: Slot) -> ScanStep {
         self.page(following(last).map(ScanCursor::at))
     }
 

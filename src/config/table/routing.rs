@@ -8,8 +8,8 @@ pub(super) const ROUTING: &[Row] = &[
         name: "router.type",
         hint: "TYPE",
         default: "static",
-        help: "source of clusters: static is --router.static-be; sync takes them from \
-               the service port, --router.file and --router.cp-addr",
+        help: "source of clusters: static is --router.static-be or --router.sentinel-master; \
+               sync takes them from the service port, --router.file and --router.cp-addr",
         value: OneOf(RouterType::NAMES, |c, v| pick(&mut c.router.kind, v)),
     },
     Row {
@@ -19,6 +19,43 @@ pub(super) const ROUTING: &[Row] = &[
         help: "backend of the static router",
         value: Text(HOST_PORT, |c, v| {
             fill(&mut c.router.static_be, HostPort::parse(v))
+        }),
+    },
+    Row {
+        name: "router.sentinels",
+        hint: "LIST",
+        default: "",
+        help: "sentinels that know the primaries of clusters, as HOST:PORT,HOST:PORT,…",
+        value: Text(SENTINELS, |c, v| {
+            fill(&mut c.router.sentinels, parse_sentinels(v))
+        }),
+    },
+    Row {
+        name: "router.sentinel-master",
+        hint: "NAME",
+        default: "",
+        help: "name under which the sentinels monitor the static router's primary; clusters of \
+               the sync router have the label sentinel [mymaster]",
+        value: Text(NAME, |c, v| {
+            fill(&mut c.router.sentinel_master, parse_name(v).map(Some))
+        }),
+    },
+    Row {
+        name: "router.sentinel-user",
+        hint: "NAME",
+        default: "",
+        help: "user of the sentinels that the proxy logs in as [the default user]",
+        value: Text(NAME, |c, v| {
+            fill(&mut c.router.sentinel_user, parse_name(v).map(Some))
+        }),
+    },
+    Row {
+        name: "router.sentinel-password",
+        hint: "PASSWORD",
+        default: "",
+        help: "password of that user; without one, the proxy sends no AUTH to the sentinels",
+        value: Text(SECRET, |c, v| {
+            fill(&mut c.router.sentinel_password, parse_secret(v))
         }),
     },
     Row {

@@ -18,8 +18,11 @@ fn other_value(row: &Row) -> &'static str {
         "router.type" => "sync",
         "router.static-be" => "redis.shop:6380",
         "router.cp-addr" => "http://control:8080",
+        "router.sentinels" => "s1:26379,[::1]:26379",
+        "router.sentinel-master" => "cache",
+        "router.sentinel-user" => "proxy",
         "router.balancer" => "least-conn",
-        "router.cp-token" | "service-token" => "s3cret",
+        "router.cp-token" | "router.sentinel-password" | "service-token" => "s3cret",
         "router.file" | "router.state-file" | "tenants.file" | "log.level-file" => "/etc/elika/x",
         "service.enable" | "worker.batching" => "false",
         "health.check-ms"
@@ -58,6 +61,9 @@ fn required(row: &Row) -> &'static [&'static str] {
     match row.name {
         "router.cp-addr" | "router.file" => &["--router.type=sync"],
         "router.cp-token" | "router.state-file" => &["--router.type=sync", "--router.cp-addr=c:1"],
+        "router.sentinels" => &["--router.type=sync"],
+        "router.sentinel-master" | "router.sentinel-password" => &["--router.sentinels=s:1"],
+        "router.sentinel-user" => &["--router.sentinels=s:1", "--router.sentinel-password=x"],
         _ => &[],
     }
 }
@@ -91,6 +97,10 @@ fn defaults_of_the_table_are_those_of_config() {
         "service-token",
         "service-admin-bind",
         "log.level-file",
+        "router.sentinels",
+        "router.sentinel-master",
+        "router.sentinel-user",
+        "router.sentinel-password",
         "router.cp-addr",
         "router.cp-token",
         "router.state-file",

@@ -55,8 +55,48 @@ fn control_plane_token_without_a_control_plane_is_rejected() {
 }
 
 #[test]
-fn errors_and_debug_output_do_not_show_tokens() {
-    for name in ["--router.cp-token", "--service-token"] {
+fn static_router_has_one_backend_or_sentinels() {
+    let sentinels = "--router.sentinels=s:26379";
+    let router = config(&[sentinels]).router;
+    assert_eq!(router.sentinel_master.as_deref(), Some("mymaster"));
+    assert_eq!(
+        refusal(&[sentinels, "--router.static-be=h:1"]),
+        "--router.static-be=h:1: cannot be used with --router.sentinels; remove one of the two"
+    );
+    let sync = config(&[sentinels, "--router.type=sync"]).router;
+    assert_eq!((sync.sentinels.len(), sync.sentinel_master), (1, None));
+    assert_eq!(
+        refusal(&[
+            sentinels,
+            "--router.type=sync",
+            "--router.sentinel-master=m"
+        ]),
+        "--router.sentinel-master=m: cannot be used with --router.type=sync; \
+         remove one of the two"
+    );
+}
+
+#[test]
+fn options_of_sentinels_without_sentinels_are_rejected() {
+    for option in ["master=m", "user=u", "password=p"] {
+        let line = refusal(&[&format!("--router.sentinel-{option}")]);
+        let end = ": no sentinels are set; add --router.sentinels=HOST:PORT,…";
+        assert!(line.ends_with(end), "{line}");
+    }
+    assert_eq!(
+        refusal(&["--router.sentinels=s:1", "--router.sentinel-user=u"]),
+        "--router.sentinel-user=u: no password is set; \
+         add --router.sentinel-password=PASSWORD"
+    );
+}
+
+#[test]
+fn errors_and_debug_output_do_not_show_secrets() {
+    for name in [
+        "--router.cp-token",
+        "--router.sentinel-password",
+        "--service-token",
+    ] {
         let long = "hidden".repeat(100);
         for token in ["hidden ", &long] {
             let line = refusal(&[&format!("{name}={token}")]);

@@ -13,7 +13,7 @@ fn error_line_has_the_option_the_reason_and_the_allowed_values() {
             Value::Text(..) => "a b",
         };
         let allowed = row.value.allowed();
-        // A wrong token is not shown either.
+        // A wrong secret is not shown either.
         let written = [
             format!("--{}={wrong}", row.name),
             format!("{}={wrong}", row.env_name()),
@@ -23,7 +23,10 @@ fn error_line_has_the_option_the_reason_and_the_allowed_values() {
             refusal_with(&[], &[(&row.env_name(), wrong)]),
         ];
         for (line, mut written) in lines.iter().zip(written) {
-            if row.name.ends_with("-token") {
+            if ["-token", "-password"]
+                .iter()
+                .any(|it| row.name.ends_with(it))
+            {
                 written = written.replace(wrong, "…");
             }
             assert!(line.starts_with(&format!("{written}: ")), "{line}");

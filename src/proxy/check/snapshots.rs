@@ -5,8 +5,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use crate::cluster::{
-    ALIAS_LABEL, ClusterInstance, ClusterKey, Endpoint, Health, Known, Quota, Snapshot,
-    SnapshotBuilder, Status, TenantKey, TenantLimits,
+    ALIAS_LABEL, ClusterInstance, ClusterKey, Endpoint, Health, Known, Quota, SENTINEL_LABEL,
+    Snapshot, SnapshotBuilder, Status, TenantKey, TenantLimits,
 };
 use crate::command::scatter::CrossSlot;
 
@@ -107,6 +107,10 @@ fn known(cluster: &ClusterKey, id: &str, how: usize) -> Known {
     let mut instance = ClusterInstance::new(cluster.clone(), id, endpoint);
     instance.status = status;
     instance.labels.insert(ALIAS_LABEL.into(), "shop".into());
+    if id == "two" {
+        // A new address fences the former one.
+        instance.labels.insert(SENTINEL_LABEL.into(), "m".into());
+    }
     let health = match how & 16 {
         0 => Health::Unknown,
         _ => Health::Degraded,

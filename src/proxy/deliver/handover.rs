@@ -76,7 +76,9 @@ impl Machine {
         self.cut_off(lost);
         self.split_mixed(lost);
         let outcomes = self.outcomes(lost, failure);
-        let targets = self.targets(lost, was_ready, &outcomes);
+        // The server at a new address has not failed.
+        let is_fresh = was_ready || *failure == Failure::Fenced;
+        let targets = self.targets(lost, is_fresh, &outcomes);
         // The rest of a request that was partly sent is dropped.
         let mut at = lost.sent;
         let ends = lost.ends(&self.requests);
@@ -170,7 +172,11 @@ impl Machine {
                 Failure::Busy(_) => false,
                 _ => true,
             };
-        let again = moves && matches!(failure, Failure::Lost | Failure::Desync(_));
+        let ended = matches!(
+            failure,
+            Failure::Lost | Failure::Desync(_) | Failure::Fenced
+        );
+        let again = moves && ended;
         let queue = self.requests.of_link(lost.fifo);
         let outcome = |(index, request): (u32, &Request)| {
             let sent = request.start < lost.sent;

@@ -58,7 +58,7 @@ impl Machine {
             return false;
         };
         // `Starved` as well: this machine may lack IPv6, for example.
-        let elsewhere = !matches!(failure, Failure::Removed);
+        let elsewhere = !failure.is_own();
         if !elsewhere || !matches!(link.state, State::Connecting) || link.address.is_none() {
             return false;
         }

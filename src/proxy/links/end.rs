@@ -35,7 +35,7 @@ impl Machine {
             return false;
         };
         let was_ready = link.is_ready();
-        self.stats.counters.backends_failed += u64::from(*failure != Failure::Removed);
+        self.stats.counters.backends_failed += u64::from(!failure.is_own());
         self.upstreams.link_ended(key, &link);
         self.save_unexecuted(key, &mut link);
         self.dedicated_link_lost(&link);
@@ -82,7 +82,7 @@ impl Machine {
     /// Updates the health of the instance or the account after a failure.
     fn update_health(&mut self, link: &Link, failure: &Failure) {
         let instance = link.instance;
-        if !link.has_worked() && !matches!(failure, Failure::Removed | Failure::Refused(_)) {
+        if !link.has_worked() && !failure.is_own() && !matches!(failure, Failure::Refused(_)) {
             self.upstreams.prefer(instance, link.address, false);
         }
         if let Failure::Desync(why) = failure {
@@ -105,7 +105,7 @@ impl Machine {
             // The end of a ready link alone is no sign of a failed instance; the end of its
             // successor is.
             Failure::Lost | Failure::Desync(_) if link.has_worked() && !link.is_successor => {}
-            Failure::Removed => {}
+            Failure::Fenced | Failure::Removed => {}
             Failure::TurnedAway(_) if link.is_verifier() => {}
             // The server runs a script and will answer again; until then all clients get this
             // error.
@@ -177,6 +177,10 @@ impl Machine {
         let others = !self.upstreams.shared_links(link.pool).is_empty();
         if others && !matches!(failure, Failure::Busy(_)) {
             return;
+        }
+        if *failure == Failure::Fenced {
+            // They start again, at the present address.
+            return self.work.advance(self.upstreams.take_waiters(link.pool));
         }
         let account = self.upstreams.account_of(link.pool);
         for client in self.upstreams.take_waiters(link.pool) {

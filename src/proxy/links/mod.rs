@@ -2,6 +2,7 @@
 
 mod connect;
 mod end;
+mod fence;
 mod health;
 mod migrate;
 mod role;

@@ -231,17 +231,19 @@ impl Machine {
     }
 
     /// A verifier ended. A login in flight on it is retried if the verifier had verified one
-    /// before; otherwise the login fails with the reason. If the verifier never worked, the next
-    /// queued login fails instead; if it was the last verifier, all queued logins fail.
+    /// before, or was fenced; otherwise the login fails with the reason. If the verifier never
+    /// worked, the next queued login fails instead; if it was the last verifier, all queued logins
+    /// fail.
     pub(in crate::proxy) fn verifier_ended(&mut self, key: LinkKey, link: &Link, why: &Failure) {
         let of = link.instance;
         let Some((gone, last)) = self.upstreams.verifier_ended(key, link) else {
             return;
         };
         let error = why.error_for_login();
-        let mut failed = matches!(link.state, State::Connecting);
+        let fenced = *why == Failure::Fenced;
+        let mut failed = !fenced && matches!(link.state, State::Connecting);
         if let State::Verifying(verifying) = link.state {
-            failed = !verifying.is_proven();
+            failed = !fenced && !verifying.is_proven();
             if let Verifying::Asked { client, access, .. } = verifying
                 && self.clients.waits_for_result(client, access)
             {

@@ -1,5 +1,5 @@
-//! The sources of clusters that are set by options, `--router.file` and `--router.cp-addr`, and the
-//! tenants file.
+//! The sources of clusters that are set by options, `--router.file`, `--router.cp-addr` and
+//! `--router.sentinels`, and the tenants file.
 //!
 //! Each has a thread of its own, which ends when [`Sources`] is dropped. All files have been read
 //! once before the proxy accepts clients.
@@ -10,6 +10,7 @@ mod file_watch;
 mod follower;
 mod http_client;
 mod json_file;
+pub(super) mod sentinel;
 mod state_file;
 mod tenants_file;
 
@@ -24,12 +25,13 @@ use crate::cluster::{ClusterRegistry, Owners};
 use crate::config::{Config, RouterType};
 
 use super::process_state::ProcessState;
-use super::publisher::Update;
+use super::update::Update;
 use super::{now, spawn};
 
 use cluster_file::ClusterFile;
 use control_plane::ControlPlane;
 use follower::{Claims, Follower};
+use sentinel::Sentinels;
 use state_file::StateFile;
 use tenants_file::TenantsFile;
 
@@ -48,6 +50,7 @@ pub(super) struct Sources {
     files: Vec<WatchedFile>,
     /// Keeps the thread of the control plane running.
     _plane: Option<Sender<()>>,
+    sentinels: Option<Sentinels>,
     state: Option<StateFile>,
     /// One flag for each source of clusters: whether its clusters are known.
     loaded: Vec<Arc<AtomicBool>>,
@@ -82,6 +85,7 @@ impl Sources {
             let mut file = TenantsFile::new(path, updates.clone());
             sources.watch("tenants.file", move |forced| file.check(forced))?;
         }
+        sources.sentinels = Sentinels::start(&config.router, updates)?;
         if config.router.kind == RouterType::Static {
             return Ok(sources);
         }
@@ -105,6 +109,11 @@ impl Sources {
             sources._plane = Some(keep);
         }
         Ok(sources)
+    }
+
+    /// The sentinels, if any are configured.
+    pub(super) fn sentinels(&self) -> Option<&Sentinels> {
+        self.sentinels.as_ref()
     }
 
     /// Reads every file now. Returns the outcomes for the log.

@@ -5,7 +5,7 @@ use std::sync::mpsc::Sender;
 
 use crate::cluster::TenantRules;
 
-use super::super::publisher::Update;
+use super::super::update::Update;
 use super::json_file::{JsonFile, Loaded};
 
 pub(super) struct TenantsFile {

@@ -132,6 +132,31 @@ pub(super) const PROCESS: &[Row<ProcessRow>] = &[
     ),
     row(
         Gauge,
+        "elika_sentinel_up",
+        &["sentinel"],
+        "1 if the sentinel answers.",
+        |it, s| {
+            for (sentinel, up) in &it.info.sentinels {
+                s.flag(&[sentinel], *up);
+            }
+        },
+    ),
+    row(
+        Counter,
+        "elika_sentinel_switches_total",
+        &[],
+        "Times that a primary was replaced by another, as sentinels said.",
+        |it, s| s.number(&[], it.info.sentinel_switches),
+    ),
+    row(
+        Gauge,
+        "elika_sentinel_primaries_unknown",
+        &[],
+        "Primaries whose address is not known yet; their clusters are unavailable.",
+        |it, s| s.size(&[], it.info.primaries_unknown),
+    ),
+    row(
+        Gauge,
         "process_resident_memory_bytes",
         &[],
         "Resident memory.",

@@ -40,6 +40,12 @@ pub(crate) struct ProcessInfo {
     pub accept_pauses: u64,
     /// Names that clusters could not get.
     pub names_refused: usize,
+    /// Each sentinel, and whether it answers.
+    pub sentinels: Vec<(String, bool)>,
+    /// How often sentinels have replaced a primary.
+    pub sentinel_switches: u64,
+    /// Names of which sentinels have named no primary.
+    pub primaries_unknown: usize,
     /// All clusters, for the tenant key of each.
     pub clusters: Vec<ClusterKey>,
 }

@@ -8,7 +8,7 @@ use crate::cluster::{self, InstanceId, Snapshot};
 use crate::link::failure::Failure;
 use crate::store::key::InstanceKey;
 use crate::store::time::Millis;
-use crate::upstream::instance::{Changes, Instance};
+use crate::upstream::instance::{Changes, Instance, Moved};
 use crate::upstream::upstreams::Upstreams;
 
 impl Upstreams {
@@ -36,8 +36,10 @@ impl Upstreams {
                 };
                 let mode = instance.redis_cluster.mode;
                 let stayed = instance.draining_since.is_none();
-                if instance.apply(new, now) {
-                    changes.moved.insert(key);
+                match instance.apply(new, now) {
+                    Some(Moved::Retired) => drop(changes.moved.insert(key)),
+                    Some(Moved::Fenced) => drop(changes.fenced.insert(key)),
+                    None => {}
                 }
                 match instance.draining_since {
                     None => usable.push(key),

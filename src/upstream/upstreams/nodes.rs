@@ -158,6 +158,7 @@ impl Upstreams {
             status: Status::Ready,
             health: Health::Unknown,
             redis_cluster: of.redis_cluster,
+            fenced: false,
         };
         let by_id = (tenant.clone(), id);
         if let Some(&known) = self.by_id.get(&by_id)
