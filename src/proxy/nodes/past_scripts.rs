@@ -3,15 +3,17 @@
 //! the replies on the others come after the end of the script.
 
 use crate::command::ErrorReply;
-use crate::command::scatter::{self, CrossSlot, Merge, Rule};
+use crate::command::scatter::{self, CrossSlot, Merge, MergeRule, ResponsePolicy, Rule};
+use crate::command::slot::Slot;
 use crate::link::link::Link;
 use crate::link::request::{Gather, Part, Scattered};
 use crate::link::role::Role;
+use crate::link::verb::Verb;
 use crate::proxy::deliver::unanswered::End;
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
 use crate::proxy::texts::{NOT_SERVED, TOO_MANY_CONNECTIONS};
-use crate::store::key::{ClientKey, LinkKey, PoolKey};
+use crate::store::key::{ClientKey, InstanceKey, LinkKey, PoolKey};
 
 impl Machine {
     /// Sends a command to every primary, past the scripts that they run.
@@ -20,13 +22,26 @@ impl Machine {
             return None;
         };
         let Some(nodes) = self.shards_of(key) else {
-            self.reply_error(key, &NOT_SERVED);
-            return Some(Handled::Yes);
+            return Some(self.hold_unsent(key, (Verb::Plain, frame), &NOT_SERVED));
         };
         let client = self.clients.get_mut(key)?;
-        let (kind, like) = (kind_of(client), client.pool);
+        let kind = kind_of(client);
         client.in_flight += 1;
         let record = self.requests.push_held(&mut client.fifo, key, kind);
+        self.spread_past_scripts((record, key), rule, nodes, frame);
+        Some(Handled::Yes)
+    }
+
+    /// Sends a command to these nodes, past the scripts that they run. `record`: its client's.
+    pub(super) fn spread_past_scripts(
+        &mut self,
+        (record, key): (u32, ClientKey),
+        rule: MergeRule,
+        nodes: Vec<(Slot, InstanceKey)>,
+        frame: &[u8],
+    ) {
+        let like = self.clients.get(key).map(|client| client.pool);
+        let like = like.unwrap_or_default();
         let request = self.requests.scatter(Scattered {
             record,
             client: key,
@@ -50,7 +65,6 @@ impl Machine {
                 }
             }
         }
-        Some(Handled::Yes)
     }
 
     /// A shared link of a pool with nothing in flight, or a new one.
@@ -66,4 +80,12 @@ impl Machine {
         free.or_else(|| self.open_shared(pool))
             .ok_or(TOO_MANY_CONNECTIONS)
     }
+}
+
+/// Is a command with this rule one of those that a node executes while it runs a script?
+pub(super) fn goes_past_scripts(rule: MergeRule) -> bool {
+    matches!(
+        rule.response,
+        ResponsePolicy::OneSucceeded | ResponsePolicy::Running
+    )
 }

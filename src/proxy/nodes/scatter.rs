@@ -7,6 +7,7 @@ use crate::link::request::{Gather, Held, Kind, Part, PartEnd, Scattered};
 use crate::link::verb::Verb;
 use crate::proxy::forward::answer::{Handled, kind_of};
 use crate::proxy::machine::Machine;
+use crate::proxy::nodes::past_scripts::goes_past_scripts;
 use crate::proxy::nodes::scan::is_scan;
 use crate::proxy::texts::NOT_SERVED;
 use crate::resp::Args;
@@ -104,12 +105,16 @@ impl Machine {
         let (Rule::EveryPrimary(rule), Some(nodes)) = (rule, self.shards_of(held.client)) else {
             return false;
         };
+        let of = (held.index, held.client);
+        if goes_past_scripts(rule) {
+            self.spread_past_scripts(of, rule, nodes, &held.bytes);
+            return true;
+        }
         let merge = Merge::new(rule, nodes.len());
         let parts: Vec<_> = nodes
             .iter()
             .map(|&(slot, _)| (slot, &*held.bytes))
             .collect();
-        let of = (held.index, held.client);
         self.spread(of, merge, &parts, nodes_of(&nodes));
         true
     }
